@@ -1,0 +1,65 @@
+"""Canonical bytes for a header and named arrays: equal content, equal bytes.
+
+Layout: 8 bytes of length, JSON header with sorted keys, then the arrays back to back, little-endian, in sorted order of
+their names. numpy's own .npz is not canonical (it holds time stamps) and pickles are code.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.policy import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_DTYPES = {"<f8": np.float64, "<i8": np.int64, "<u8": np.uint64, "|u1": np.uint8, "<f4": np.float32}
+
+
+def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Header (JSON types, finite numbers) and arrays (float64, float32, int64, uint64, uint8) as bytes.
+
+    >>> unpack(pack({"n": 2}, {"a": np.array([1.0, 2.0])}))
+    ({'n': 2}, {'a': array([1., 2.])})
+    """
+    layout = {}
+    parts = []
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        if array.dtype.str not in _DTYPES:
+            raise TypeError(f"array {name!r} has the unsupported type {array.dtype}")
+        layout[name] = [array.dtype.str, list(array.shape)]
+        parts.append(array.tobytes())
+    head = json.dumps(
+        {"header": header, "arrays": layout}, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
+    return b"".join([len(head).to_bytes(8, "little"), head, *parts])
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The header and the arrays (writable copies) that `pack` was given.
+
+    Raises:
+        PolicyError: the bytes were not made by `pack`, or are cut short.
+    """
+    try:
+        size = int.from_bytes(data[:8], "little")
+        head = json.loads(data[8 : 8 + size])
+        at = 8 + size
+        arrays = {}
+        for name, (kind, shape) in sorted(head["arrays"].items()):
+            dtype = np.dtype(_DTYPES[kind]).newbyteorder("<")
+            count = int(np.prod(shape, dtype=np.int64))
+            arrays[name] = np.frombuffer(data, dtype, count, at).reshape(shape).copy()
+            at += count * dtype.itemsize
+        if at != len(data):
+            raise ValueError(f"{len(data) - at} bytes too many")
+    except (ValueError, KeyError, TypeError) as error:
+        raise PolicyError(f"not a packed state: {error}") from error
+    return head["header"], arrays

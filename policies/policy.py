@@ -1,0 +1,87 @@
+"""What every policy is: pmf reads, learn writes, state carries."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.types import ActionSet, Features, Interaction, Scored
+
+
+class PolicyError(ValueError):
+    """A policy cannot be built or loaded as asked: wrong settings, or a state that is not its own."""
+
+
+class PolicySettings(BaseModel):
+    """Settings of one policy: checked at birth, frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Policy(ABC):
+    """A contextual bandit.
+
+    `pmf` changes no state. `learn` is the only thing that does. Neither has a clock, does I/O or touches a global:
+    what is random comes from the seed that is passed in.
+
+    The caller (`Model`) hands over actions in the order of their ids, and features in canonical order. A policy sums
+    in that order, one action at a time or elementwise over actions, so that a score does not depend on how
+    many other actions there are.
+    """
+
+    name: ClassVar[str]
+    """What a configuration calls it."""
+
+    Settings: ClassVar[type[PolicySettings]] = PolicySettings
+
+    structural: ClassVar[frozenset[str]] = frozenset()
+    """Settings that shape the state. When one changes, learning starts afresh; any other may change under way."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+    """Distributions whose version can change the arithmetic. A new version opens a new epoch."""
+
+    @abstractmethod
+    def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
+        """An untrained policy.
+
+        Args:
+            settings: an instance of `Settings`.
+            reward_range: (lowest, highest) reward that the app accepts.
+
+        Raises:
+            PolicyError: the settings do not fit together; the message says which and what to do.
+        """
+
+    @abstractmethod
+    def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        """The probabilities over K >= 1 actions, without any floor; the caller mixes that in.
+
+        Args:
+            context: of the event, values standardised.
+            actions: the K eligible actions, values standardised.
+            seed: 64 random bits that belong to this event. The same seed gives the same pmf.
+        """
+
+    @abstractmethod
+    def learn(self, interactions: Sequence[Interaction]) -> None:
+        """Learns from interactions, in order. One call with many equals many calls with one."""
+
+    @abstractmethod
+    def state(self) -> bytes:
+        """The canonical state: equal policies give equal bytes, in every process."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(
+        cls, settings: PolicySettings, reward_range: tuple[float, float], state: bytes
+    ) -> Self:
+        """The policy whose `state` this is. Its state() gives the same bytes again.
+
+        Raises:
+            PolicyError: the bytes are not a state of this policy under these settings.
+        """

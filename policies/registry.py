@@ -1,0 +1,97 @@
+"""Policies by name: whatever a distribution offers under the entry point group "rankd.policies"."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points, version
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from policies.policy import Policy, PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from policies.policy import PolicySettings
+
+GROUP = "rankd.policies"
+
+
+def names() -> list[str]:
+    """The names of all installed policies, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+@cache
+def find(name: str) -> type[Policy]:
+    """The policy class of that name.
+
+    Raises:
+        PolicyError: there is none; the message tells the nearest names.
+    """
+    for entry in entry_points(group=GROUP, name=name):
+        policy = entry.load()
+        if not issubclass(policy, Policy):
+            raise PolicyError(f"type: {name!r} is not a policy")
+        return policy  # type: ignore[no-any-return]  # issubclass above narrows only at run time
+    raise PolicyError(f"type: no policy {name!r}; {_nearest(name, names())}")
+
+
+def settings_of(config: Mapping[str, object]) -> tuple[type[Policy], PolicySettings]:
+    """The class and the checked settings of `{"type": name, setting: value ...}`.
+
+    Raises:
+        PolicyError: an unknown type or setting, or a value that the setting refuses; the message names it.
+    """
+    cls = find(str(config.get("type", "")))
+    given = {key: value for key, value in config.items() if key != "type"}
+    try:
+        return cls, cls.Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = _nearest(field, list(cls.Settings.model_fields))
+            raise PolicyError(f"{field}: {cls.name} has no such setting; {hint}") from error
+        raise PolicyError(f"{field or cls.name}: {first['msg']}") from error
+
+
+def create(config: Mapping[str, object], reward_range: tuple[float, float]) -> Policy:
+    """An untrained policy.
+
+    Raises:
+        PolicyError: see `settings_of`, and what the policy itself refuses.
+    """
+    cls, settings = settings_of(config)
+    return cls(settings, reward_range)
+
+
+def restore(
+    config: Mapping[str, object], reward_range: tuple[float, float], state: bytes
+) -> Policy:
+    """The policy whose state this is.
+
+    Raises:
+        PolicyError: see `settings_of`; or the state is not one of this policy.
+    """
+    cls, settings = settings_of(config)
+    return cls.from_state(settings, reward_range, state)
+
+
+def same_shape(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    """Whether a state learned under `before` can go on under `after`."""
+    cls, old = settings_of(before)
+    other, new = settings_of(after)
+    return cls is other and all(getattr(old, name) == getattr(new, name) for name in cls.structural)
+
+
+def libraries(config: Mapping[str, object]) -> list[str]:
+    """ "name==version" of every library that can change the policy's arithmetic, sorted."""
+    return sorted(f"{name}=={version(name)}" for name in settings_of(config)[0].libraries)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

@@ -1,0 +1,95 @@
+"""The words of a decision problem, declared together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A sparse vector of n features in canonical order: by namespace, then by index.
+
+    The order never depends on the order of a request, so it can never change a bit of a sum.
+    """
+
+    index: NDArray[np.uint64]  # [n] hash of role, namespace, name (and value, if categorical)
+    value: NDArray[np.float64]  # [n] finite
+    namespace: NDArray[np.uint8]  # [n] an ASCII letter, see features.namespace_letter
+    numeric: NDArray[np.bool_]  # [n] True where the value is a named number, to be standardised
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, part: slice) -> Features:
+        return Features(
+            self.index[part], self.value[part], self.namespace[part], self.numeric[part]
+        )
+
+    def with_value(self, value: NDArray[np.float64]) -> Features:
+        """The same features with other values, [n]."""
+        return Features(self.index, value, self.namespace, self.numeric)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSet:
+    """K actions and their features, one after the other in flat arrays (CSR)."""
+
+    ids: tuple[str, ...]  # [K] distinct
+    start: NDArray[np.intp]  # [K + 1] action k owns features[start[k]:start[k + 1]]
+    features: Features
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def of(self, k: int) -> Features:
+        """The features of action k."""
+        return self.features[self.start[k] : self.start[k + 1]]
+
+    def take(self, order: NDArray[np.intp]) -> ActionSet:
+        """The actions order[0], order[1] ... as a set of their own."""
+        counts = np.diff(self.start)[order]
+        start = np.concatenate(([0], np.cumsum(counts)))
+        if len(self.features):
+            parts = [np.arange(self.start[k], self.start[k + 1]) for k in order]
+            where = np.concatenate(parts) if parts else np.empty(0, np.intp)
+            features = Features(
+                self.features.index[where],
+                self.features.value[where],
+                self.features.namespace[where],
+                self.features.numeric[where],
+            )
+        else:
+            features = self.features
+        return ActionSet(tuple(self.ids[k] for k in order), start, features)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a policy answers for K actions."""
+
+    pmf: NDArray[np.float64]  # [K] probabilities, >= 0, sum 1 within 1e-12
+    scores: NDArray[
+        np.float64
+    ]  # [K] what ranks the actions, higher is better, in reward units if the policy has them
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A decision joined with its final reward."""
+
+    context: Features
+    actions: ActionSet  # the K eligible actions
+    chosen: int  # index into actions
+    pmf: NDArray[np.float64]  # [K] as it was played
+    reward: float  # finite
+
+    @property
+    def propensity(self) -> float:
+        """The pmf's value at the chosen action."""
+        return float(self.pmf[self.chosen])

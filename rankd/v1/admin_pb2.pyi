@@ -1,0 +1,149 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AppsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class App(_message.Message):
+    __slots__ = ("name", "policy", "mode", "epoch", "model_version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    policy: str
+    mode: str
+    epoch: int
+    model_version: int
+    def __init__(self, name: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ...) -> None: ...
+
+class AppsReply(_message.Message):
+    __slots__ = ("apps",)
+    APPS_FIELD_NUMBER: _ClassVar[int]
+    apps: _containers.RepeatedCompositeFieldContainer[App]
+    def __init__(self, apps: _Optional[_Iterable[_Union[App, _Mapping]]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ("app",)
+    APP_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    def __init__(self, app: _Optional[str] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOG_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    FOLDED_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAG_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    LAG_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_NAMES_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_VALUES_FIELD_NUMBER: _ClassVar[int]
+    SUM_NAMES_FIELD_NUMBER: _ClassVar[int]
+    SUM_VALUES_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    policy: str
+    mode: str
+    epoch: int
+    log_records: int
+    folded_records: int
+    served_version: int
+    lag_records: int
+    lag_seconds: float
+    pending: int
+    counter_names: _containers.RepeatedScalarFieldContainer[str]
+    counter_values: _containers.RepeatedScalarFieldContainer[int]
+    sum_names: _containers.RepeatedScalarFieldContainer[str]
+    sum_values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ("app",)
+    APP_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    def __init__(self, app: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("epoch", "model_version", "state_sha256", "created", "served", "pinned")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    model_version: int
+    state_sha256: str
+    created: float
+    served: bool
+    pinned: bool
+    def __init__(self, epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., state_sha256: _Optional[str] = ..., created: _Optional[float] = ..., served: bool = ..., pinned: bool = ...) -> None: ...
+
+class ListModelsReply(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[ModelVersion]
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ...) -> None: ...
+
+class RollBackRequest(_message.Message):
+    __slots__ = ("app", "model_version")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    model_version: int
+    def __init__(self, app: _Optional[str] = ..., model_version: _Optional[int] = ...) -> None: ...
+
+class PromoteRequest(_message.Message):
+    __slots__ = ("app", "model")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    model: bytes
+    def __init__(self, app: _Optional[str] = ..., model: _Optional[bytes] = ...) -> None: ...
+
+class PinRequest(_message.Message):
+    __slots__ = ("app", "model_version")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    model_version: int
+    def __init__(self, app: _Optional[str] = ..., model_version: _Optional[int] = ...) -> None: ...
+
+class UnpinRequest(_message.Message):
+    __slots__ = ("app",)
+    APP_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    def __init__(self, app: _Optional[str] = ...) -> None: ...
+
+class PromotionReply(_message.Message):
+    __slots__ = ("sequence", "state_sha256")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    state_sha256: str
+    def __init__(self, sequence: _Optional[int] = ..., state_sha256: _Optional[str] = ...) -> None: ...
+
+class ExportModelRequest(_message.Message):
+    __slots__ = ("app", "model_version")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    model_version: int
+    def __init__(self, app: _Optional[str] = ..., model_version: _Optional[int] = ...) -> None: ...
+
+class ExportModelReply(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: bytes
+    def __init__(self, model: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,97 @@
+from rankd.v1 import log_pb2 as _log_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class JournalRequest(_message.Message):
+    __slots__ = ("id", "records", "expected_last", "trim_to")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_LAST_FIELD_NUMBER: _ClassVar[int]
+    TRIM_TO_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    records: _containers.RepeatedCompositeFieldContainer[_log_pb2.Record]
+    expected_last: int
+    trim_to: int
+    def __init__(self, id: _Optional[int] = ..., records: _Optional[_Iterable[_Union[_log_pb2.Record, _Mapping]]] = ..., expected_last: _Optional[int] = ..., trim_to: _Optional[int] = ...) -> None: ...
+
+class JournalReply(_message.Message):
+    __slots__ = ("id", "acks", "error")
+    class Error(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ERROR_NONE: _ClassVar[JournalReply.Error]
+        ERROR_FULL: _ClassVar[JournalReply.Error]
+        ERROR_MOVED: _ClassVar[JournalReply.Error]
+        ERROR_INVALID: _ClassVar[JournalReply.Error]
+    ERROR_NONE: JournalReply.Error
+    ERROR_FULL: JournalReply.Error
+    ERROR_MOVED: JournalReply.Error
+    ERROR_INVALID: JournalReply.Error
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ACKS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    acks: _containers.RepeatedCompositeFieldContainer[Ack]
+    error: JournalReply.Error
+    def __init__(self, id: _Optional[int] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., error: _Optional[_Union[JournalReply.Error, str]] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("sequence", "node", "stored")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    node: str
+    stored: bytes
+    def __init__(self, sequence: _Optional[int] = ..., node: _Optional[str] = ..., stored: _Optional[bytes] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("app", "version", "epoch", "config_json", "libraries", "policy", "joiner", "oldest_needed", "pinned_sha256", "pinned_epoch", "pinned_version", "report_json")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    LIBRARIES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    JOINER_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_NEEDED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PINNED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PINNED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_JSON_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    version: int
+    epoch: int
+    config_json: str
+    libraries: _containers.RepeatedScalarFieldContainer[str]
+    policy: bytes
+    joiner: bytes
+    oldest_needed: int
+    pinned_sha256: str
+    pinned_epoch: int
+    pinned_version: int
+    report_json: str
+    def __init__(self, app: _Optional[str] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., config_json: _Optional[str] = ..., libraries: _Optional[_Iterable[str]] = ..., policy: _Optional[bytes] = ..., joiner: _Optional[bytes] = ..., oldest_needed: _Optional[int] = ..., pinned_sha256: _Optional[str] = ..., pinned_epoch: _Optional[int] = ..., pinned_version: _Optional[int] = ..., report_json: _Optional[str] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("app", "epoch", "published_at", "model_epoch", "model_version", "config_json", "policy")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    app: str
+    epoch: int
+    published_at: int
+    model_epoch: int
+    model_version: int
+    config_json: str
+    policy: bytes
+    def __init__(self, app: _Optional[str] = ..., epoch: _Optional[int] = ..., published_at: _Optional[int] = ..., model_epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., config_json: _Optional[str] = ..., policy: _Optional[bytes] = ...) -> None: ...
