@@ -51,17 +51,17 @@ def serve(kind: str) -> None:
 
     if kind == "sync":
         sync_server = grpc.server(ThreadPoolExecutor(max_workers=8))
-        handler = generic_handler(lambda request, context: REPLY, lambda *_: cpu_reply())
+        handler = generic_handler(lambda *_: REPLY, lambda *_: cpu_reply())
         sync_server.add_generic_rpc_handlers((handler,))
         announce(sync_server.add_insecure_port(ADDRESS), grpc.__version__)
         sync_server.start()
         sync_server.wait_for_termination()
         return
 
-    async def echo(request: bytes, context: Any) -> bytes:
+    async def echo(_request: bytes, _context: Any) -> bytes:
         return REPLY
 
-    async def cpu(request: bytes, context: Any) -> bytes:
+    async def cpu(_request: bytes, _context: Any) -> bytes:
         return cpu_reply()
 
     async def run() -> None:
@@ -78,7 +78,8 @@ def generic_handler(echo: Any, cpu: Any) -> Any:
     import grpc
 
     methods = {"Echo": echo, "Cpu": cpu}
-    handlers = {name: grpc.unary_unary_rpc_method_handler(fn) for name, fn in methods.items()}
+    make: Any = grpc.unary_unary_rpc_method_handler
+    handlers = {name: make(function) for name, function in methods.items()}
     return grpc.method_handlers_generic_handler("rankd.bench", handlers)
 
 
@@ -91,8 +92,8 @@ async def drive(port: int, calls: int) -> dict[str, float]:
     import grpc
 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        echo = channel.unary_unary("/rankd.bench/Echo")
-        cpu = channel.unary_unary("/rankd.bench/Cpu")
+        echo: Any = channel.unary_unary("/rankd.bench/Echo")
+        cpu: Any = channel.unary_unary("/rankd.bench/Cpu")
 
         async def worker(count: int) -> None:
             for _ in range(count):
@@ -135,44 +136,24 @@ def measure(server: str, client: str, kind: str, version: str, calls: int) -> di
 
 def make_python(version: str, folder: Path) -> str:
     """A virtual environment with one grpcio version; returns its interpreter."""
-    home = folder / version
-    venv.create(home, with_pip=True)
-    python = str(home / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", f"grpcio=={version}", "protobuf"]
-    subprocess.run(install, check=True)
+    venv.create(folder / version, with_pip=True)
+    python = str(folder / version / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, f"grpcio=={version}", "protobuf"], check=True)
     return python
 
 
 def print_table(kind: str, width: int, costs: dict[str, list[float]]) -> None:
     medians = {version: statistics.median(values) for version, values in costs.items()}
-    best = min(medians.values())
     print(f"\n{kind} server, {width} in flight (server user+sys, us per call)")
     print(f"{'grpcio':<10}{'median':>9}{'low':>9}{'high':>9}{'ratio':>8}")
     for version, median in medians.items():
         low, high = min(costs[version]), max(costs[version])
-        print(f"{version:<10}{median:>9.1f}{low:>9.1f}{high:>9.1f}{median / best:>8.2f}")
+        ratio = median / min(medians.values())
+        print(f"{version:<10}{median:>9.1f}{low:>9.1f}{high:>9.1f}{ratio:>8.2f}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Server cost of a call, by grpcio version.")
-    parser.add_argument("versions", nargs="*")
-    parser.add_argument("--python", action="append", default=[], metavar="VERSION=PATH")
-    parser.add_argument("--client", default="1.78.0", help="grpcio version of the fixed client")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=6000)
-    parser.add_argument("--sync", action="store_true", help="also measure a thread-pool server")
-    parser.add_argument("--serve", choices=("aio", "sync"), help=argparse.SUPPRESS)
-    parser.add_argument("--drive", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve:
-        serve(args.serve)
-        return
-    if args.drive:
-        print(json.dumps(asyncio.run(drive(args.drive, args.calls))))
-        return
-    if not args.versions:
-        parser.error("give at least one grpcio version")
-
+def compare(args: argparse.Namespace) -> None:
     pythons: dict[str, str] = dict(item.split("=", 1) for item in args.python)
     kinds = ("aio", "sync") if args.sync else ("aio",)
     costs: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -191,6 +172,27 @@ def main() -> None:
     print(f"python {sys.version.split()[0]}, client {args.client}, {args.calls} calls per round")
     for (kind, width), by_version in costs.items():
         print_table(kind, width, by_version)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Server cost of a call, by grpcio version.")
+    parser.add_argument("versions", nargs="*")
+    parser.add_argument("--python", action="append", default=[], metavar="VERSION=PATH")
+    parser.add_argument("--client", default="1.78.0", help="grpcio version of the fixed client")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=6000)
+    parser.add_argument("--sync", action="store_true", help="also measure a thread-pool server")
+    parser.add_argument("--serve", choices=("aio", "sync"), help=argparse.SUPPRESS)
+    parser.add_argument("--drive", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        serve(args.serve)
+    elif args.drive:
+        print(json.dumps(asyncio.run(drive(args.drive, args.calls))))
+    elif args.versions:
+        compare(args)
+    else:
+        parser.error("give at least one grpcio version")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The service: journal, learner and serving processes, and what supervises them."""

@@ -37,7 +37,7 @@ class StatusRequest(_message.Message):
     def __init__(self, app: _Optional[str] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values")
+    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values", "reward_min", "reward_max")
     APP_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,8 @@ class StatusReply(_message.Message):
     COUNTER_VALUES_FIELD_NUMBER: _ClassVar[int]
     SUM_NAMES_FIELD_NUMBER: _ClassVar[int]
     SUM_VALUES_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MIN_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MAX_FIELD_NUMBER: _ClassVar[int]
     app: str
     policy: str
     mode: str
@@ -66,7 +68,9 @@ class StatusReply(_message.Message):
     counter_values: _containers.RepeatedScalarFieldContainer[int]
     sum_names: _containers.RepeatedScalarFieldContainer[str]
     sum_values: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ...) -> None: ...
+    reward_min: float
+    reward_max: float
+    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ..., reward_min: _Optional[float] = ..., reward_max: _Optional[float] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("app",)

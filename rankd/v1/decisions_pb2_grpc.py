@@ -5,7 +5,7 @@ import warnings
 
 from rankd.v1 import decisions_pb2 as rankd_dot_v1_dot_decisions__pb2
 
-GRPC_GENERATED_VERSION = '1.78.0'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -51,7 +51,7 @@ class Ack(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., node: _Optional[str] = ..., stored: _Optional[bytes] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("app", "version", "epoch", "config_json", "libraries", "policy", "joiner", "oldest_needed", "pinned_sha256", "pinned_epoch", "pinned_version", "report_json")
+    __slots__ = ("app", "version", "epoch", "config_json", "libraries", "policy", "joiner", "oldest_needed", "pinned", "changed_at", "proposed_json", "report_json", "clock_us", "order_time_us")
     APP_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -60,10 +60,12 @@ class Checkpoint(_message.Message):
     POLICY_FIELD_NUMBER: _ClassVar[int]
     JOINER_FIELD_NUMBER: _ClassVar[int]
     OLDEST_NEEDED_FIELD_NUMBER: _ClassVar[int]
-    PINNED_SHA256_FIELD_NUMBER: _ClassVar[int]
-    PINNED_EPOCH_FIELD_NUMBER: _ClassVar[int]
-    PINNED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
+    PROPOSED_JSON_FIELD_NUMBER: _ClassVar[int]
     REPORT_JSON_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_US_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TIME_US_FIELD_NUMBER: _ClassVar[int]
     app: str
     version: int
     epoch: int
@@ -72,11 +74,13 @@ class Checkpoint(_message.Message):
     policy: bytes
     joiner: bytes
     oldest_needed: int
-    pinned_sha256: str
-    pinned_epoch: int
-    pinned_version: int
+    pinned: _log_pb2.Promotion
+    changed_at: int
+    proposed_json: _containers.RepeatedScalarFieldContainer[str]
     report_json: str
-    def __init__(self, app: _Optional[str] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., config_json: _Optional[str] = ..., libraries: _Optional[_Iterable[str]] = ..., policy: _Optional[bytes] = ..., joiner: _Optional[bytes] = ..., oldest_needed: _Optional[int] = ..., pinned_sha256: _Optional[str] = ..., pinned_epoch: _Optional[int] = ..., pinned_version: _Optional[int] = ..., report_json: _Optional[str] = ...) -> None: ...
+    clock_us: int
+    order_time_us: int
+    def __init__(self, app: _Optional[str] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., config_json: _Optional[str] = ..., libraries: _Optional[_Iterable[str]] = ..., policy: _Optional[bytes] = ..., joiner: _Optional[bytes] = ..., oldest_needed: _Optional[int] = ..., pinned: _Optional[_Union[_log_pb2.Promotion, _Mapping]] = ..., changed_at: _Optional[int] = ..., proposed_json: _Optional[_Iterable[str]] = ..., report_json: _Optional[str] = ..., clock_us: _Optional[int] = ..., order_time_us: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("app", "epoch", "published_at", "model_epoch", "model_version", "config_json", "policy")

@@ -1,0 +1,321 @@
+"""rankd.yaml: every setting, its default and what it means. An empty file, or none, works.
+
+Environment variables override the file: RANKD_SERVER__PORT=6000, RANKD_APPS='{"default": {"mode": "apprentice"}}'.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from policies import PolicyError
+from policies.registry import settings_of
+from server.fold.joiner import Aggregation
+from server.fold.settings import FoldSettings, Mode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# App names become folder names.
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Each line of the message names a field and says what is wrong with it."""
+
+
+def _duration(value: object) -> object:
+    """Seconds as a number, or text such as "500ms", "2s", "10m", "1h", "7d"; ISO 8601 (PT10M) too."""
+    if isinstance(value, str) and not value.startswith("P"):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip())
+        if match is None:
+            raise ValueError("give seconds, or a number with a unit: 500ms, 2s, 10m, 1h, 7d")
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RewardRules(_Section):
+    """How rewards are taken and joined. `reward: always_sent` is short for `reward: {always_sent: true}`."""
+
+    min: float = Field(-1.0, description="Lowest reward accepted.")
+    max: float = Field(1.0, description="Highest reward accepted.")
+    default: float = Field(0.0, description="Reward of a decision whose window closes without one.")
+    aggregation: Aggregation = Field(
+        "earliest", description="How several rewards of one event become one."
+    )
+    wait: Duration = Field(
+        timedelta(minutes=10),
+        description="Window after a decision in which its rewards (and Activate) must come. "
+        "A decision is learned when its window closes.",
+    )
+    always_sent: bool = Field(
+        False,
+        description="The client promises a reward for every decision, zeros included: "
+        "learn as soon as it comes, and never assume the default.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"always_sent": True} if value == "always_sent" else value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RewardRules:
+        if not self.min < self.max:
+            raise ValueError(f"min ({self.min}) must be below max ({self.max})")
+        if not self.min <= self.default <= self.max:
+            raise ValueError(f"default ({self.default}) must lie within [min, max]")
+        return self
+
+
+class AppConfig(_Section):
+    """One decision problem."""
+
+    policy: dict[str, Any] = Field(
+        {"type": "linucb"},
+        description="The policy's type and its settings, for example {type: linucb, alpha: 0.5}.",
+    )
+    standardise: bool = Field(True, description="Standardise named numbers online.")
+    min_exploration: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="Share of decisions that is spread evenly over all eligible actions, whatever the policy says.",
+    )
+    allow_deterministic: bool = Field(
+        False, description="Allow min_exploration 0, and so probabilities of 0 and 1 in the log."
+    )
+    mode: Mode = Field(
+        "online",
+        description="online: the policy decides and learns. apprentice: the baseline (first) action is returned "
+        "and learned from. logging_only: the baseline is returned, nothing is learned.",
+    )
+    reward: RewardRules = Field(RewardRules(), description="How rewards are taken and joined.")
+    salt: str | None = Field(
+        None,
+        pattern=r"^([0-9a-f]{2}){16,64}$",
+        description="Key of the random draws, 16 to 64 bytes in hex. Made at random and kept in the log if not given.",
+    )
+
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            settings_of(value)
+        except PolicyError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @model_validator(mode="after")
+    def _explores(self) -> AppConfig:
+        if self.min_exploration == 0.0 and not self.allow_deterministic:
+            raise ValueError(
+                "min_exploration 0 logs probabilities of 0 and 1, from which no other policy can be valued; "
+                "set allow_deterministic: true if that is meant"
+            )
+        return self
+
+
+class ServerConfig(_Section):
+    """The serving processes."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Serving processes that share the port.")
+    max_message_bytes: int = Field(
+        4 << 20,
+        ge=1024,
+        description="Largest request accepted; a larger one is RESOURCE_EXHAUSTED.",
+    )
+    max_in_flight: int = Field(
+        4096,
+        ge=1,
+        description="Requests that one worker works on at a time; more are RESOURCE_EXHAUSTED.",
+    )
+    journal_timeout: Duration = Field(
+        timedelta(seconds=5),
+        description="Longest wait for the journal before a call is UNAVAILABLE.",
+    )
+    drain: Duration = Field(
+        timedelta(seconds=10), description="Longest wait for running calls when stopping."
+    )
+    poll: Duration = Field(
+        timedelta(milliseconds=25), description="How often a worker looks for a new model."
+    )
+
+
+class Limits(_Section):
+    """What requests may hold. Beyond a limit a request is refused before anything is logged."""
+
+    actions: int = Field(1000, ge=1, description="Actions in one request.")
+    batch: int = Field(1000, ge=1, description="Requests in one batch.")
+    magnitude: float = Field(1e6, gt=0, description="Greatest absolute value of a number.")
+    features: int = Field(
+        100_000, ge=1, description="Features in one request: names, and elements of vectors."
+    )
+
+
+class LearnerConfig(_Section):
+    """The learner."""
+
+    poll: Duration = Field(
+        timedelta(milliseconds=10), description="How often the learner looks for new records."
+    )
+    publish: Duration = Field(
+        timedelta(milliseconds=50),
+        description="Shortest time between two published models. Costly models are published less often.",
+    )
+    checkpoint_every: int = Field(
+        5000, ge=1, description="Records between two checkpoints; what a restart has to read again."
+    )
+    keep_checkpoints: int = Field(3, ge=2, description="Newest checkpoints that are kept.")
+
+
+class LogConfig(_Section):
+    """The log, its clock and how long it is kept."""
+
+    lateness: Duration = Field(
+        timedelta(seconds=2),
+        description="How much longer than `wait` a window stays open for records under way.",
+    )
+    skew: Duration = Field(
+        timedelta(seconds=1),
+        description="Tolerance when a reward's time is compared with its decision's.",
+    )
+    clock_cap: Duration = Field(
+        timedelta(seconds=5),
+        description="The most that the log's clock advances between two records: an outage counts as this.",
+    )
+    max_age: Duration = Field(
+        timedelta(days=90),
+        description="Older records are trimmed once checkpoints no longer need them.",
+    )
+    max_bytes: int = Field(
+        50 * 2**30,
+        ge=2**20,
+        description="Beyond this size the oldest records are trimmed likewise.",
+    )
+
+
+class Config(BaseSettings):
+    """All of rankd.yaml."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="RANKD_", env_nested_delimiter="__"
+    )
+
+    server: ServerConfig = ServerConfig()
+    limits: Limits = Limits()
+    learner: LearnerConfig = LearnerConfig()
+    log: LogConfig = LogConfig()
+    apps: dict[str, AppConfig] = Field(
+        {"default": AppConfig()}, min_length=1, description="Apps by name."
+    )
+
+    @field_validator("apps")
+    @classmethod
+    def _names(cls, value: dict[str, AppConfig]) -> dict[str, AppConfig]:
+        for name in value:
+            if not _APP_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r}: an app's name is 1 to 64 letters, digits, '.', '_' or '-', "
+                    "and begins with a letter or digit"
+                )
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature, here and below
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment goes before the file
+
+    def fold_settings(self, app: str, salt: str) -> FoldSettings:
+        """What the fold of one app depends on; the salt is used where the app sets none."""
+        config = self.apps[app]
+        return FoldSettings(
+            app=app,
+            salt=config.salt or salt,
+            policy=config.policy,
+            standardise=config.standardise,
+            min_exploration=config.min_exploration,
+            mode=config.mode,
+            reward_min=config.reward.min,
+            reward_max=config.reward.max,
+            reward_default=config.reward.default,
+            aggregation=config.reward.aggregation,
+            wait_us=microseconds(config.reward.wait),
+            always_sent=config.reward.always_sent,
+            lateness_us=microseconds(self.log.lateness),
+            skew_us=microseconds(self.log.skew),
+            clock_cap_us=microseconds(self.log.clock_cap),
+            checkpoint_every=self.learner.checkpoint_every,
+        )
+
+
+def microseconds(duration: timedelta) -> int:
+    """The duration in whole microseconds."""
+    return duration // timedelta(microseconds=1)
+
+
+def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Reads a configuration file; None means an empty one.
+
+    Args:
+        overrides: sections from the command line, {"server": {"port": 6000}}; they go before the file.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML mapping, or a field is wrong.
+    """
+    where = "the configuration" if path is None else str(path)
+    values: Any = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text("utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{where}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{where}: expected a mapping of sections, found a {type(values).__name__}"
+            )
+    for section, settings in (overrides or {}).items():
+        values = {**values, section: {**(values.get(section) or {}), **settings}}
+    try:
+        return Config(**values)
+    except (ValidationError, TypeError) as error:
+        if isinstance(error, TypeError):
+            raise ConfigError(f"{where}: section names must be text") from error
+        lines = [f"{where}: {_line(problem)}" for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _line(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or "(top)"
+    if problem["type"] == "extra_forbidden":
+        return f"{field}: no such setting"
+    return f"{field}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,88 @@
+"""Where everything is in a data folder, and how a file is replaced so that a crash leaves the old or the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# Unix socket paths end at 104 (macOS) to 108 bytes; a longer one gets a short name in the temp folder.
+_SOCKET_PATH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """One service's data folder."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the one supervisor that runs here."""
+        return self.root / "lock"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.sqlite"
+
+    @property
+    def config(self) -> Path:
+        """The configuration that the running service was started with, as JSON, for its processes."""
+        return self.root / "run" / "config.json"
+
+    @property
+    def service(self) -> Path:
+        """Address and process ids of the running service."""
+        return self.root / "run" / "service.json"
+
+    @property
+    def socket(self) -> Path:
+        """The writer's socket."""
+        path = self.root.resolve() / "run" / "journal.sock"
+        if len(os.fsencode(path)) < _SOCKET_PATH:
+            return path
+        name = hashlib.blake2b(os.fsencode(path), digest_size=12).hexdigest()
+        folder = Path(tempfile.gettempdir()) / f"rankd-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / f"{name}.sock"
+
+    def checkpoints(self, app: str) -> Path:
+        return self.root / "apps" / app / "checkpoints"
+
+    def artefacts(self, app: str) -> Path:
+        return self.root / "apps" / app / "artefacts"
+
+    def snapshot(self, app: str) -> Path:
+        """The model that servers serve."""
+        return self.root / "apps" / app / "current.model"
+
+    def status(self, app: str) -> Path:
+        """What the learner says of the app, as JSON."""
+        return self.root / "apps" / app / "status.json"
+
+
+def replace(path: Path, data: bytes, durable: bool) -> None:
+    """Replaces a file's content in one step: readers see the old or the new one, never a part.
+
+    Args:
+        durable: also after a power cut (fsync of file and folder); not needed for what can be made again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,88 @@
+"""One record of the log, as every part of rankd sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from rankd.v1 import log_pb2 as pb
+
+
+class LogError(Exception):
+    """The log cannot be read on as it is: a hole, a payload that is no message, a state that does not match.
+
+    Never skipped and never retried: somebody has to look.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """Header and payload of one record, and its place in the log.
+
+    `sequence` is the number of records merged up to and including this one: what model versions count.
+    """
+
+    sequence: int
+    kind: pb.Kind
+    app: str
+    event_id: str
+    origin_us: int  # microseconds since 1970, clock of the process that saw it
+    log_time_us: int  # microseconds since 1970, given by the journal, never falling
+    node: str
+    previous: int
+    payload: bytes
+    key_id: str = ""
+    subject_id: str = ""
+
+    @property
+    def decision_id(self) -> str:
+        """What RankReply.decision_id says of this record."""
+        return f"{self.node}:{self.sequence}"
+
+    def decision(self) -> pb.Decision:
+        """The payload of a KIND_DECISION record.
+
+        Raises:
+            LogError: the payload is not a Decision.
+        """
+        try:
+            return pb.Decision.FromString(self.payload)
+        except Exception as error:
+            raise LogError(f"record {self.sequence}: its payload is not a Decision") from error
+
+    def to_proto(self) -> pb.Record:
+        header = pb.Header(
+            app=self.app,
+            kind=self.kind,
+            event_id=self.event_id,
+            origin_time_us=self.origin_us,
+            node=self.node,
+            sequence=self.sequence,
+            previous_sequence=self.previous,
+            key_id=self.key_id,
+            subject_id=self.subject_id,
+            log_time_us=self.log_time_us,
+        )
+        return pb.Record(header=header, payload=self.payload)
+
+    @classmethod
+    def from_proto(cls, record: pb.Record) -> LogRecord:
+        h = record.header
+        return cls(
+            h.sequence,
+            h.kind,
+            h.app,
+            h.event_id,
+            h.origin_time_us,
+            h.log_time_us,
+            h.node,
+            h.previous_sequence,
+            record.payload,
+            h.key_id,
+            h.subject_id,
+        )
+
+
+def event_key(event_id: str) -> bytes:
+    """16 bytes that stand for an event in the joiner's index: 2^64 events before a clash is likely."""
+    return blake2b(event_id.encode(), digest_size=16, person=b"rankd.event").digest()

@@ -1,0 +1,64 @@
+"""Running sums over learned interactions: enough for the status page to value baseline and greedy choice by IPS.
+
+For a target policy pi, w = pi(chosen) / propensity. The sums are those that an empirical-likelihood interval needs
+(Karampatziakis, Langford & Mineiro 2020), so that no row has to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rankd.v1 import log_pb2 as pb
+
+# What the sums are kept of: "baseline" always plays the first eligible action, "greedy" the most probable one.
+TARGETS = ("baseline", "greedy")
+_SUMS = ("w", "ww", "wr", "wwr", "wwrr")
+
+
+class Report:
+    """Sums over the first slot of every learned decision."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {"n": 0.0, "r": 0.0, "rr": 0.0, "agreed": 0.0}
+        for target in TARGETS:
+            self.sums.update({f"{target}.{name}": 0.0 for name in _SUMS})
+            self.sums[f"{target}.w_max"] = 0.0  # the largest weight that could have been drawn
+
+    def add(self, decision: pb.Decision, reward: float) -> None:
+        """One decision with its first slot's final reward."""
+        s = self.sums
+        pmf = np.array(decision.pmf)
+        chosen = decision.ranking[0]
+        excluded = set(decision.excluded_ids)
+        baseline = next(k for k, name in enumerate(decision.action_ids) if name not in excluded)
+        best = pmf == pmf.max()
+        played = pmf[pmf > 0]
+        s["n"] += 1
+        s["r"] += reward
+        s["rr"] += reward * reward
+        s["agreed"] += decision.preferred == baseline
+        for target, share in (
+            ("baseline", (np.arange(len(pmf)) == baseline).astype(float)),
+            ("greedy", best / np.count_nonzero(best)),
+        ):
+            w = float(share[chosen] / pmf[chosen])
+            possible = share[pmf > 0] / played
+            s[f"{target}.w"] += w
+            s[f"{target}.ww"] += w * w
+            s[f"{target}.wr"] += w * reward
+            s[f"{target}.wwr"] += w * w * reward
+            s[f"{target}.wwrr"] += w * w * reward * reward
+            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], float(possible.max()))
+
+    def dump(self) -> str:
+        return json.dumps(self.sums, sort_keys=True)
+
+    @classmethod
+    def load(cls, text: str) -> Report:
+        self = cls()
+        self.sums.update(json.loads(text or "{}"))
+        return self

@@ -1,0 +1,81 @@
+"""A data folder as a log that can be read again from the start: what `verify` and exports read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policies import state_sha256
+from server.fold.records import LogError
+from server.journal.store import JournalReader
+from server.learning.artefacts import Artefacts
+from server.learning.checkpoints import Checkpoints
+from server.learning.envelope import EnvelopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rankd.v1 import internal_pb2
+    from server.files import DataFolder
+    from server.fold.joiner import Place
+    from server.fold.records import LogRecord
+
+
+class FolderSource:
+    """The log of a data folder as it is now; records that come later are not seen. The service may be running."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self.reader = JournalReader(folder.journal)
+        self._first, self._last = self.reader.bounds()
+
+    def apps(self) -> list[str]:
+        """Apps with an epoch in the log, or with files."""
+        here = {path.name for path in (self._folder.root / "apps").glob("*") if path.is_dir()}
+        return sorted(here | set(self.reader.apps()))
+
+    def base(self, app: str) -> internal_pb2.Checkpoint | None:
+        """The oldest good checkpoint that the trimmed log still reaches back to; None where nothing was trimmed.
+
+        Raises:
+            LogError: the log was trimmed and no such checkpoint is left.
+        """
+        if self._first <= 1:
+            return None
+        good = [c for c in self._checkpoints(app) if c.oldest_needed >= self._first]
+        if not good:
+            raise LogError(
+                f"app {app!r}: the log begins at record {self._first}, and no checkpoint reaches back there"
+            )
+        return good[0]
+
+    def records(self, after: int) -> Iterator[LogRecord]:
+        return self.reader.records(after, self._last)
+
+    def read(self, place: Place) -> LogRecord:
+        return self.reader.read(place[1])
+
+    def artefact(self, sha256: str) -> bytes:
+        for app in self.apps():
+            artefacts = Artefacts(self._folder.artefacts(app))
+            if sha256 in artefacts.names():
+                return artefacts.state(sha256)
+        raise LogError(f"artefact {sha256[:12]} is missing; restore apps/ from a backup")
+
+    def checkpoints(self, app: str) -> dict[int, str]:
+        return {c.version: state_sha256(c.policy) for c in self._checkpoints(app)}
+
+    def _checkpoints(self, app: str) -> list[internal_pb2.Checkpoint]:
+        """Good checkpoints within the log, oldest first."""
+        checkpoints = Checkpoints(self._folder.checkpoints(app))
+        good = []
+        for version in checkpoints.versions():
+            try:
+                checkpoint = checkpoints.load(version)
+            except (EnvelopeError, FileNotFoundError):
+                continue
+            if checkpoint.version <= self._last:
+                good.append(checkpoint)
+        return good
+
+    def close(self) -> None:
+        self.reader.close()

@@ -1,0 +1,320 @@
+"""The journal's file: SQLite in WAL mode, one writer, any number of readers.
+
+fsync before every commit returns (synchronous=FULL), so what was acknowledged survives a power cut. One writer only:
+two that share a file starve each other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from rankd.v1 import log_pb2 as pb
+from server.fold.records import LogError, LogRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+FORMAT = 1
+# Rows deleted in one transaction while trimming: about 10 ms, so that appends do not wait longer than that.
+_TRIM_CHUNK = 2_000
+# Rows read in one query: at 2 kB a row, 1 MB in memory.
+_READ_CHUNK = 512
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS nodes (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    previous INTEGER NOT NULL,
+    node INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    app TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    origin_us INTEGER NOT NULL,
+    log_time_us INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    subject_id TEXT NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS decisions (
+    event INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (event, sequence)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rare ON records (kind, app, sequence) WHERE kind >= 5;
+"""
+_COLUMNS = (
+    "sequence, kind, app, event_id, origin_us, log_time_us, nodes.name, previous, payload, key_id, "
+    "subject_id FROM records JOIN nodes ON nodes.id = records.node"
+)
+
+
+class Stored:
+    """Where an appended record stands; `payload` only if its event's Decision was there before."""
+
+    __slots__ = ("node", "payload", "sequence")
+
+    def __init__(self, sequence: int, node: str, payload: bytes | None = None) -> None:
+        self.sequence = sequence
+        self.node = node
+        self.payload = payload
+
+
+class Store:
+    """The writing side. One instance in one process for one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        self._db.executescript(_SCHEMA)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._check_format()
+            folder = self._meta("folder") or str(uuid.uuid4())
+            incarnation = int(self._meta("incarnation") or 0) + 1
+            self.node = f"{folder}.{incarnation}"
+            for name, value in (("folder", folder), ("incarnation", incarnation)):
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            cursor = self._db.execute("INSERT INTO nodes (name) VALUES (?)", (self.node,))
+            self._node_id = cursor.lastrowid
+        self._position()
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+
+    def _position(self) -> None:
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name='records'").fetchone()
+        self.last = int(row[0]) if row else 0
+        row = self._db.execute(
+            "SELECT log_time_us FROM records ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        self._last_us = int(row[0]) if row else 0
+
+    def _meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _check_format(self) -> None:
+        found = self._meta("format")
+        if found is None:
+            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+        elif int(found) != FORMAT:
+            raise LogError(f"{self._path} has format {found}; this rankd reads format {FORMAT}")
+
+    def append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[Stored]]:
+        """Appends groups of records in one durable transaction.
+
+        A Decision whose (app, event_id) is in the log already is not appended; its Stored carries the old payload.
+
+        Raises:
+            sqlite3.Error: nothing was appended (most likely there is no room). The store stays usable.
+        """
+        now = max(time.time_ns() // 1_000, self._last_us)
+        last = self.last
+        rows: list[tuple[object, ...]] = []
+        index: list[tuple[int, int]] = []
+        fresh: dict[tuple[str, str], tuple[Stored, bytes]] = {}
+        stored: list[list[Stored]] = []
+        for group in groups:
+            places = []
+            for record in group:
+                h = record.header
+                if h.kind == pb.KIND_DECISION:
+                    hashed = _event_hash(h.app, h.event_id)
+                    before = self._find(hashed, h.app, h.event_id)
+                    if before is None and (h.app, h.event_id) in fresh:
+                        first, payload = fresh[h.app, h.event_id]
+                        before = Stored(first.sequence, first.node, payload)
+                    if before is not None:
+                        places.append(before)
+                        continue
+                    index.append((hashed, last + 1))
+                last += 1
+                place = Stored(last, self.node)
+                if h.kind == pb.KIND_DECISION:
+                    fresh[h.app, h.event_id] = (place, record.payload)
+                places.append(place)
+                rows.append(
+                    (
+                        last,
+                        last - 1,
+                        self._node_id,
+                        h.kind,
+                        h.app,
+                        h.event_id,
+                        h.origin_time_us,
+                        now,
+                        h.key_id,
+                        h.subject_id,
+                        record.payload,
+                    )
+                )
+            stored.append(places)
+        if rows:
+            self._commit(rows, index)
+            self.last, self._last_us = last, now
+        return stored
+
+    def _commit(self, rows: list[tuple[object, ...]], index: list[tuple[int, int]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            self._db.executemany("INSERT INTO decisions VALUES (?,?)", index)
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._reopen()
+            raise
+
+    def _reopen(self) -> None:
+        """After a failed commit only a fresh connection tells for sure what the file holds."""
+        self._db.close()
+        self._open()
+        self._position()
+
+    def _find(self, hashed: int, app: str, event_id: str) -> Stored | None:
+        rows = self._db.execute(
+            "SELECT records.sequence, nodes.name, payload FROM decisions "
+            "JOIN records ON records.sequence = decisions.sequence "
+            "JOIN nodes ON nodes.id = records.node "
+            "WHERE decisions.event = ? AND app = ? AND event_id = ?",
+            (hashed, app, event_id),
+        )
+        row = rows.fetchone()
+        return None if row is None else Stored(*row)
+
+    def trim(self, through: int) -> int:
+        """Drops records up to and including that sequence; returns how many. Sequences are never used again."""
+        dropped = 0
+        while True:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
+                if first is None or first > through:
+                    return dropped
+                end = min(through, first + _TRIM_CHUNK - 1)
+                self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (end,))
+                dropped += self._db.execute(
+                    "DELETE FROM records WHERE sequence <= ?", (end,)
+                ).rowcount
+
+    def close(self) -> None:
+        """Closes the file. May be called again."""
+        self._db.close()
+
+
+class JournalReader:
+    """The reading side: any process, any number. Raises FileNotFoundError where there is no journal yet."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise FileNotFoundError(f"no journal at {path}")
+        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+        self._version = -1
+
+    def changed(self) -> bool:
+        """Whether anything was committed since this was last asked."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return False
+        self._version = version
+        return True
+
+    def bounds(self) -> tuple[int, int]:
+        """(sequence of the first record, of the last one ever written); first is last + 1 where nothing is kept."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name='records'").fetchone()
+        last = int(row[0]) if row else 0
+        first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
+        return (last + 1 if first is None else int(first)), last
+
+    def records(
+        self, after: int, through: int | None = None, kind: int | None = None
+    ) -> Iterator[LogRecord]:
+        """Records with sequence > after, in order, without a gap.
+
+        Raises:
+            LogError: a record is missing: trimmed before it was read, or the file is damaged.
+        """
+        if kind is None and after + 1 < self.bounds()[0]:
+            raise LogError(
+                f"the journal starts at record {self.bounds()[0]}, but record {after + 1} is needed; "
+                "it was trimmed, or the data folder is a mixture of two"
+            )
+        limit = 2**63 - 1 if through is None else through
+        only = "" if kind is None else f"AND kind = {int(kind)}"
+        query = (
+            f"SELECT {_COLUMNS} WHERE sequence > ? AND sequence <= ? {only} "  # an int
+            f"ORDER BY sequence LIMIT {_READ_CHUNK}"
+        )
+        while True:
+            with closing(self._db.execute(query, (after, limit))) as rows:
+                batch = [LogRecord(*row) for row in rows]
+            for record in batch:
+                if kind is None and record.sequence != after + 1:
+                    raise LogError(f"record {after + 1} is missing from the journal")
+                after = record.sequence
+                yield record
+            if len(batch) < _READ_CHUNK:
+                return
+
+    def read(self, sequence: int) -> LogRecord:
+        """One record.
+
+        Raises:
+            LogError: it is not there (any more).
+        """
+        row = self._db.execute(f"SELECT {_COLUMNS} WHERE sequence = ?", (sequence,)).fetchone()
+        if row is None:
+            raise LogError(f"record {sequence} is not in the journal; it was trimmed")
+        return LogRecord(*row)
+
+    def latest(self, kind: int, app: str) -> LogRecord | None:
+        """The newest record of that kind (Config, Epoch, Promotion, Erasure) and app, or None."""
+        row = self._db.execute(
+            f"SELECT {_COLUMNS} WHERE kind = ? AND kind >= 5 AND app = ? "
+            "ORDER BY sequence DESC LIMIT 1",
+            (kind, app),
+        ).fetchone()
+        return None if row is None else LogRecord(*row)
+
+    def apps(self) -> list[str]:
+        """Names of all apps that the journal has an epoch of, sorted."""
+        rows = self._db.execute(
+            "SELECT DISTINCT app FROM records WHERE kind = ? AND kind >= 5 ORDER BY app",
+            (pb.KIND_EPOCH,),
+        )
+        return [row[0] for row in rows]
+
+    def size_bytes(self) -> int:
+        """Bytes of live pages."""
+        pages = self._db.execute("PRAGMA page_count").fetchone()[0]
+        free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
+        return int((pages - free) * self._db.execute("PRAGMA page_size").fetchone()[0])
+
+    def first_at_or_after(self, log_time_us: int) -> int:
+        """The smallest sequence whose record was stamped at or after that time; last + 1 if there is none."""
+        low, last = self.bounds()
+        high = last + 1
+        while low < high:  # stamps never fall: bisect instead of an index
+            middle = (low + high) // 2
+            if self.read(middle).log_time_us >= log_time_us:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _event_hash(app: str, event_id: str) -> int:
+    """64 bits of (app, event_id), as SQLite's signed integer."""
+    digest = blake2b(f"{app}\0{event_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,50 @@
+"""Frames on the writer's socket: 4 bytes of length, then one message."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LENGTH = struct.Struct("!I")
+# Far above the largest request (1,000 decisions of 4 MB would be refused long before): a greater length is noise.
+MAX_FRAME = 256 * 2**20
+
+
+class FrameError(Exception):
+    """The other side does not speak this protocol."""
+
+
+def frame(message: bytes) -> bytes:
+    """The message with its length in front."""
+    return _LENGTH.pack(len(message)) + message
+
+
+class Unframer:
+    """Cuts a stream of bytes into messages.
+
+    >>> unframer = Unframer()
+    >>> data = frame(b"one") + frame(b"two")
+    >>> [list(unframer.feed(data[:5])), list(unframer.feed(data[5:]))]
+    [[], [b'one', b'two']]
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Takes in bytes; gives every message that is complete by now."""
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer, at)
+            if size > MAX_FRAME:
+                raise FrameError(f"a frame of {size} bytes")
+            end = at + _LENGTH.size + size
+            if len(self._buffer) < end:
+                break
+            yield bytes(self._buffer[at + _LENGTH.size : end])
+            at = end
+        del self._buffer[:at]

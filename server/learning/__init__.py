@@ -1,0 +1,1 @@
+"""The learner: follows the log, folds it, keeps checkpoints, publishes snapshots."""

@@ -1,0 +1,47 @@
+"""The envelope of checkpoints and models: tells at once whether the bytes are whole, ours, and of a format we read.
+
+Layout: 8 bytes magic, 2 bytes format version (big-endian), 32 bytes SHA-256 of the rest, the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+M = TypeVar("M", bound=Message)
+
+_MAGIC = b"rankd\r\n\x00"  # CR LF NUL: a transfer in text mode is noticed too
+_FORMAT = 1
+_HEAD = len(_MAGIC) + 2 + 32
+
+
+class EnvelopeError(Exception):
+    """The bytes are cut short, altered, not rankd's, or of a newer format. Nothing of them was used."""
+
+
+def seal(message: Message) -> bytes:
+    """The message in its envelope; equal messages give equal bytes."""
+    body = message.SerializeToString(deterministic=True)
+    return _MAGIC + _FORMAT.to_bytes(2, "big") + hashlib.sha256(body).digest() + body
+
+
+def unseal(kind: type[M], data: bytes) -> M:
+    """The message in the envelope.
+
+    Raises:
+        EnvelopeError: anything is wrong with it; the message says what.
+    """
+    if not data.startswith(_MAGIC) or len(data) < _HEAD:
+        raise EnvelopeError("not a rankd file, or cut short")
+    found = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 2], "big")
+    if found != _FORMAT:
+        raise EnvelopeError(f"format {found}; this rankd reads format {_FORMAT}")
+    body = data[_HEAD:]
+    if hashlib.sha256(body).digest() != data[_HEAD - 32 : _HEAD]:
+        raise EnvelopeError("its content does not match its checksum")
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise EnvelopeError(f"not a {kind.__name__}") from error

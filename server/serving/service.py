@@ -1,0 +1,278 @@
+"""The service: validate, decide, journal, answer. It knows no transport; edges call it.
+
+The order is the promise: what is refused is refused before anything is logged, and nothing is answered before it is on
+disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import structlog
+
+from policies.features import FeatureError
+from rankd.v1 import decisions_pb2 as api
+from rankd.v1 import log_pb2 as pb
+from server.fold.decide import SAMPLER, Question, decide
+from server.fold.settings import MODES
+from server.journal.client import JournalFullError, JournalUnavailableError
+from server.serving.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnavailableError,
+)
+from server.serving.validation import check_id, check_rank, check_reward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rankd.v1 import internal_pb2
+    from server.config import Config
+    from server.journal.client import JournalClient
+    from server.serving.models import Models, Served
+
+log = structlog.get_logger("service")
+
+
+class DecisionService:
+    """Rank, Reward and Activate for every configured app.
+
+    Args:
+        clock_us: the time now, microseconds since 1970.
+        tasks: owns what outlives a call: telling the log that a reply could not be delivered.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        models: Models,
+        journal: JournalClient,
+        tasks: asyncio.TaskGroup,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._limits = config.limits
+        self._max_in_flight = config.server.max_in_flight
+        self._only_app = next(iter(config.apps)) if len(config.apps) == 1 else None
+        self._apps = set(config.apps)
+        self._models = models
+        self._journal = journal
+        self._tasks = tasks
+        self._clock_us = clock_us
+
+    async def rank(self, request: api.RankRequest) -> api.RankReply:
+        """Decides one event, or returns the stored decision of a retried one.
+
+        Raises:
+            ServiceError: see server.serving.errors.
+        """
+        (reply,) = await self.rank_batch([request])
+        if isinstance(reply, ServiceError):
+            raise reply
+        return reply
+
+    async def rank_batch(
+        self, requests: Sequence[api.RankRequest]
+    ) -> list[api.RankReply | ServiceError]:
+        """Decides many events with one commit. An event whose id is taken has that error in its place.
+
+        Raises:
+            ServiceError: a request is wrong (the field's path begins with requests[i] where there are several),
+                or nothing could be logged.
+        """
+        self._admit(len(requests))
+        records = []
+        for i, request in enumerate(requests):
+            try:
+                records.append(self._decide(request))
+            except InvalidArgumentError as error:
+                if len(requests) == 1:
+                    raise
+                raise InvalidArgumentError(f"requests[{i}].{error.field}", error.reason) from error
+        acks = await self._append(records)
+        replies: list[api.RankReply | ServiceError] = []
+        again = []
+        for record, ack in zip(records, acks, strict=True):
+            decision = pb.Decision.FromString(
+                ack.stored if ack.HasField("stored") else record.payload
+            )
+            header = record.header
+            if ack.HasField("stored"):
+                asked = pb.Decision.FromString(record.payload).request_hash
+                if asked != decision.request_hash:
+                    replies.append(
+                        AlreadyExistsError(
+                            f"event_id: {header.event_id!r} belongs to a decision on another question"
+                        )
+                    )
+                    continue
+                if not decision.defer_activation:
+                    again.append(_activation(header, pb.Activation.CAUSE_REDELIVERED))
+            replies.append(_reply(header.event_id, f"{ack.node}:{ack.sequence}", decision))
+        if again:
+            await self._append(again)
+        return replies
+
+    async def reward(self, requests: Sequence[api.RewardRequest]) -> list[int]:
+        """Logs rewards with one commit; returns their places in the log.
+
+        Raises:
+            ServiceError: a reward is wrong, or nothing could be logged.
+        """
+        self._admit(len(requests))
+        records = []
+        for i, request in enumerate(requests):
+            try:
+                records.append(self._reward(request))
+            except InvalidArgumentError as error:
+                if len(requests) == 1:
+                    raise
+                raise InvalidArgumentError(f"rewards[{i}].{error.field}", error.reason) from error
+        return [ack.sequence for ack in await self._append(records)]
+
+    async def activate(self, request: api.ActivateRequest) -> int:
+        """Logs that a deferred decision was shown; returns the record's place in the log."""
+        self._admit(1)
+        app = self.app_name(request.app)
+        check_id("event_id", request.event_id)
+        header = self._header(app, pb.KIND_ACTIVATION, request.event_id)
+        (ack,) = await self._append([_activation(header, pb.Activation.CAUSE_CLIENT)])
+        return ack.sequence
+
+    def app_name(self, name: str) -> str:
+        """The app that a request means.
+
+        Raises:
+            NotFoundError: there is no such app.
+            InvalidArgumentError: none is named, and there are several.
+        """
+        if not name:
+            if self._only_app is None:
+                raise InvalidArgumentError("app", "is empty, and this server has several apps")
+            return self._only_app
+        if name not in self._apps:
+            raise NotFoundError(f"app: no app {name[:64]!r} on this server")
+        return name
+
+    def served(self, app: str) -> Served:
+        """The app's model.
+
+        Raises:
+            UnavailableError: there is none yet.
+        """
+        served = self._models.get(app)
+        if served is None:
+            raise UnavailableError("the model is not loaded yet; retry")
+        return served
+
+    def _admit(self, count: int) -> None:
+        if count > self._limits.batch:
+            raise InvalidArgumentError(
+                "requests", f"has {count} entries; at most {self._limits.batch} are allowed"
+            )
+        if self._journal.in_flight >= self._max_in_flight:
+            raise ResourceExhaustedError("too many calls in flight; retry later")
+
+    def _decide(self, request: api.RankRequest) -> pb.Record:
+        app = self.app_name(request.app)
+        slots = check_rank(request, self._limits)
+        served = self.served(app)
+        try:
+            question = Question.of(request, self._limits.magnitude)
+        except FeatureError as error:
+            raise InvalidArgumentError(error.field, error.reason) from error
+        event_id = request.event_id or secrets.token_hex(16)
+        decision = pb.Decision(
+            context=request.context,
+            action_ids=request.action_ids,
+            action_features=request.action_features,
+            excluded_ids=request.excluded_ids,
+            slot_ids=slots,
+            defer_activation=request.defer_activation,
+        )
+        asked = decision.SerializeToString(deterministic=True)
+        answer = decide(question, max(1, len(slots)), event_id, served.model, served.settings)
+        decision.pmf.extend(answer.pmf.tolist())
+        decision.ranking.extend(answer.ranking)
+        decision.slot_probabilities.extend(answer.slot_probabilities)
+        decision.sampler = SAMPLER
+        decision.epoch, decision.model_version = served.epoch, served.version
+        decision.mode = MODES[served.settings.mode]
+        decision.request_hash = blake2b(asked, digest_size=16).digest()
+        decision.preferred = answer.preferred
+        header = self._header(app, pb.KIND_DECISION, event_id)
+        return pb.Record(header=header, payload=decision.SerializeToString())
+
+    def _reward(self, request: api.RewardRequest) -> pb.Record:
+        app = self.app_name(request.app)
+        check_reward(request, self.served(app).settings)
+        header = self._header(app, pb.KIND_REWARD, request.event_id)
+        header.origin_time_us = max(0, header.origin_time_us - 1000 * request.age_ms)
+        reward = pb.Reward(
+            value=request.value,
+            slot_id=request.slot_id,
+            reward_id=request.reward_id or secrets.token_hex(16),
+            decision_id=request.decision_id,
+        )
+        return pb.Record(header=header, payload=reward.SerializeToString())
+
+    def _header(self, app: str, kind: pb.Kind, event_id: str) -> pb.Header:
+        return pb.Header(app=app, kind=kind, event_id=event_id, origin_time_us=self._clock_us())
+
+    async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
+        try:
+            return await self._journal.append(records)
+        except asyncio.CancelledError:
+            self._undelivered(records)
+            raise
+        except JournalFullError as error:
+            raise ResourceExhaustedError(str(error)) from error
+        except JournalUnavailableError as error:
+            self._undelivered(records)
+            raise UnavailableError(f"{error}; retry") from error
+
+    def _undelivered(self, records: list[pb.Record]) -> None:
+        """The caller has gone, but its decisions may be in the log: say there that nobody was shown them."""
+        lost = [
+            _activation(record.header, pb.Activation.CAUSE_UNDELIVERED)
+            for record in records
+            if record.header.kind == pb.KIND_DECISION
+        ]
+        if lost:
+            self._tasks.create_task(self._tell_undelivered(lost))
+
+    async def _tell_undelivered(self, records: list[pb.Record]) -> None:
+        try:
+            await self._journal.append(records)
+        except (JournalFullError, JournalUnavailableError) as error:
+            log.warning("could not log that a reply was not delivered", error=str(error))
+
+
+def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:
+    record = pb.Record(payload=pb.Activation(cause=cause).SerializeToString())
+    record.header.CopyFrom(header)
+    record.header.kind = pb.KIND_ACTIVATION
+    return record
+
+
+def _reply(event_id: str, decision_id: str, decision: pb.Decision) -> api.RankReply:
+    ids, pmf, ranking = decision.action_ids, decision.pmf, decision.ranking
+    reply = api.RankReply(
+        event_id=event_id,
+        decision_id=decision_id,
+        action_id=ids[ranking[0]],
+        ranking=[ids[k] for k in ranking],
+        probabilities=[pmf[k] for k in ranking],
+        epoch=decision.epoch,
+        model_version=decision.model_version,
+    )
+    if decision.slot_ids:
+        reply.slot_ids.extend(decision.slot_ids)
+        reply.slot_action_ids.extend(ids[k] for k in ranking[: len(decision.slot_ids)])
+        reply.slot_probabilities.extend(decision.slot_probabilities)
+    return reply

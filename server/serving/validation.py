@@ -1,0 +1,123 @@
+"""What a request must satisfy before anything is done with it. Every refusal names its field."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from server.serving.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rankd.v1 import decisions_pb2 as pb
+    from server.config import Limits
+    from server.fold.settings import FoldSettings
+
+# Personalizer's limit was 256 characters; bytes are what storage and other languages count.
+ID_BYTES = 256
+
+
+def check_id(field: str, value: str, required: bool = True) -> None:
+    """An id: 1 to 256 bytes of UTF-8 without NUL."""
+    if not value:
+        if required:
+            raise InvalidArgumentError(field, "is empty")
+        return
+    size = len(value.encode())
+    if size > ID_BYTES:
+        raise InvalidArgumentError(field, f"has {size} bytes; at most {ID_BYTES} are allowed")
+    if "\0" in value:
+        raise InvalidArgumentError(field, "contains a NUL character")
+
+
+def _check_distinct(field: str, ids: Sequence[str]) -> None:
+    if len(set(ids)) == len(ids):
+        for i, value in enumerate(ids):
+            check_id(f"{field}[{i}]", value)
+        return
+    seen: set[str] = set()
+    for i, value in enumerate(ids):
+        if value in seen:
+            raise InvalidArgumentError(f"{field}[{i}]", f"{value[:ID_BYTES]!r} comes twice")
+        seen.add(value)
+
+
+def check_rank(request: pb.RankRequest, limits: Limits) -> list[str]:
+    """Everything but the features' values; returns the slots to fill, empty for a single unnamed one.
+
+    Raises:
+        InvalidArgumentError: naming the first field that is wrong.
+    """
+    check_id("event_id", request.event_id, required=False)
+    ids = request.action_ids
+    if not ids:
+        raise InvalidArgumentError("action_ids", "is empty; give at least one action")
+    if len(ids) > limits.actions:
+        raise InvalidArgumentError(
+            "action_ids", f"has {len(ids)} actions; at most {limits.actions} are allowed"
+        )
+    _check_distinct("action_ids", ids)
+    known = set(ids)
+    excluded = set(request.excluded_ids)
+    for i, value in enumerate(request.excluded_ids):
+        if value not in known:
+            raise InvalidArgumentError(f"excluded_ids[{i}]", "is not one of action_ids")
+    eligible = len(ids) - len(excluded)
+    if not eligible:
+        raise InvalidArgumentError("excluded_ids", "excludes every action; leave at least one")
+    _check_size(request, limits)
+    return _slots(request, eligible)
+
+
+def _slots(request: pb.RankRequest, eligible: int) -> list[str]:
+    slots = list(request.slot_ids)
+    if slots and request.k:
+        raise InvalidArgumentError("k", "cannot be given together with slot_ids")
+    if slots:
+        _check_distinct("slot_ids", slots)
+        field = "slot_ids"
+    else:
+        field = "k"
+        slots = [str(i) for i in range(min(request.k, eligible + 1))] if request.k > 1 else []
+    if len(slots) > eligible:
+        asked = request.k or len(slots)
+        raise InvalidArgumentError(field, f"asks for {asked} of {eligible} eligible actions")
+    return slots
+
+
+def _check_size(request: pb.RankRequest, limits: Limits) -> None:
+    total = 0
+    for group in request.context:
+        total += len(group.numeric_names) + len(group.categorical_names)
+        total += len(group.vector_data) // 4
+    for rows in request.action_features:
+        total += len(rows.numeric_names) + len(rows.categorical_names)
+        total += len(rows.vector_data) // 4
+    if total > limits.features:
+        raise InvalidArgumentError(
+            "context",
+            f"with action_features has {total} features; at most {limits.features} are allowed",
+        )
+
+
+def check_reward(request: pb.RewardRequest, settings: FoldSettings) -> None:
+    """Ids and value of a reward.
+
+    Raises:
+        InvalidArgumentError: naming the first field that is wrong.
+    """
+    check_id("event_id", request.event_id)
+    check_id("reward_id", request.reward_id, required=False)
+    check_id("slot_id", request.slot_id, required=False)
+    check_id("decision_id", request.decision_id, required=False)
+    node, _, sequence = request.decision_id.rpartition(":")
+    if request.decision_id and not (
+        node and sequence.isascii() and sequence.isdecimal() and len(sequence) < 20
+    ):
+        raise InvalidArgumentError("decision_id", "is not one that Rank returned")
+    low, high = settings.reward_min, settings.reward_max
+    if not math.isfinite(request.value) or not low <= request.value <= high:
+        raise InvalidArgumentError(
+            "value", f"is {request.value}; this app accepts {low:g} to {high:g}"
+        )

@@ -1,0 +1,93 @@
+"""A serving process: one event loop, one gRPC server, the newest models, a connection to the journal's writer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.journal.client import JournalClient
+from server.serving.admin import AdminService
+from server.serving.grpc_edge import GrpcEdge
+from server.serving.models import Models
+from server.serving.service import DecisionService
+
+if TYPE_CHECKING:
+    from server.config import Config
+    from server.files import DataFolder
+
+log = structlog.get_logger("worker")
+
+# Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
+# the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
+_EPOCH_SECONDS = 3.0
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+async def serve(config: Config, folder: DataFolder, port: int) -> None:
+    """Serves until SIGTERM, or until the supervisor is gone; then finishes running calls and returns."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C: the supervisor decides
+    loop.add_reader(sys.stdin.fileno(), stopping.set)  # ends with the supervisor
+    apps = sorted(config.apps)
+    models = Models(folder, apps, config.server.poll.total_seconds())
+    journal = JournalClient(folder.socket, config.server.journal_timeout.total_seconds())
+    async with asyncio.TaskGroup() as background:
+        async with asyncio.TaskGroup() as late:
+            decisions = DecisionService(config, models, journal, late, _now_us)
+            admin = AdminService(folder, apps, decisions, journal, _now_us)
+            edge = GrpcEdge(config.server, port, decisions, admin)
+            running = [
+                background.create_task(models.run()),
+                background.create_task(journal.run()),
+                background.create_task(_report_health(config, models, journal, edge)),
+            ]
+            await edge.start()
+            await stopping.wait()
+            loop.remove_reader(sys.stdin.fileno())
+            log.info("draining")
+            running[-1].cancel()
+            await edge.stop()
+        for task in running:
+            task.cancel()
+    log.info("stopped")
+
+
+async def _report_health(
+    config: Config, models: Models, journal: JournalClient, edge: GrpcEdge
+) -> None:
+    """SERVING while there are models and a journal."""
+    since: float | None = None
+    serving = False
+    announced = False
+    while True:
+        if models.complete and since is None:
+            since = time.monotonic()
+        current = since is not None and (
+            announced or _current(config, models) or time.monotonic() - since > _EPOCH_SECONDS
+        )
+        now = current and journal.connected
+        if now != serving:
+            serving = now
+            await edge.set_serving(now)
+            log.info("serving" if now else "not serving")
+            announced = announced or now
+        await asyncio.sleep(config.server.poll.total_seconds())
+
+
+def _current(config: Config, models: Models) -> bool:
+    """Whether every model was made under the settings of this configuration."""
+    for app in config.apps:
+        served = models.get(app)
+        if served is None or served.settings != config.fold_settings(app, served.settings.salt):
+            return False
+    return True

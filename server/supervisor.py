@@ -1,0 +1,181 @@
+"""`rankd serve`: starts writer, learner and workers, restarts what dies, stops everything in order.
+
+Children hold the other end of a pipe as their standard input, so that none outlives the supervisor, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.files import replace
+from server.process import EX_CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from server.config import Config
+    from server.files import DataFolder
+
+log = structlog.get_logger("supervisor")
+
+# Seconds before a child that died is started again: at once after a healthy run, else doubling up to the maximum.
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 10.0
+# A child that ran this long was healthy (seconds).
+_HEALTHY = 10.0
+# Seconds that a child may take to stop beyond its own drain time before it is killed.
+_GRACE = 5.0
+
+
+class ServiceRunningError(Exception):
+    """The data folder is in use, or the port is taken. Stop the other service, or choose another."""
+
+
+class Supervisor:
+    """One service on one data folder."""
+
+    def __init__(self, config: Config, folder: DataFolder) -> None:
+        self._config = config
+        self._folder = folder
+        self._stopping = asyncio.Event()
+        self._roles: dict[str, list[str]] = {"workers": [], "learner": [], "writer": []}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._supervised: dict[str, asyncio.Task[None]] = {}
+        self._failed = False
+
+    def stop(self) -> None:
+        """Asks for an orderly stop. May be called again."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Runs until `stop`, or until the configuration proves unusable; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        with _locked(self._folder), _reserved(self._config) as port:
+            replace(self._folder.config, self._config.model_dump_json().encode(), durable=False)
+            self._roles["workers"] = [f"worker-{i}" for i in range(self._config.server.workers)]
+            self._roles["learner"], self._roles["writer"] = ["learner"], ["writer"]
+            async with asyncio.TaskGroup() as tasks:
+                for name in ("writer", "learner", *self._roles["workers"]):
+                    self._supervised[name] = tasks.create_task(self._supervise(name, port))
+                    if name == "writer":
+                        await self._journal_exists()
+                await self._announce(port)
+                await self._stopping.wait()
+                log.info("stopping")
+                for role in ("workers", "learner", "writer"):
+                    await asyncio.gather(*(self._stop_child(name) for name in self._roles[role]))
+            self._folder.service.unlink(missing_ok=True)
+        return EX_CONFIG if self._failed else 0
+
+    async def _supervise(self, name: str, port: int) -> None:
+        """Keeps one child running until the service stops."""
+        delay = _FIRST_DELAY
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            process = await self._spawn(name, port)
+            self._processes[name] = process
+            self._write_service(port)
+            code = await process.wait()
+            if self._stopping.is_set():
+                return
+            if code == EX_CONFIG:
+                self._failed = True
+                self.stop()
+                return
+            log.error("a process ended; starting it again", role=name, code=code, delay=delay)
+            healthy = time.monotonic() - started > _HEALTHY
+            delay = _FIRST_DELAY if healthy else min(2 * delay, _LONGEST_DELAY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
+
+    async def _spawn(self, name: str, port: int) -> asyncio.subprocess.Process:
+        role = name.split("-")[0]
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "server.process",
+            role,
+            str(self._folder.root),
+            str(port),
+            stdin=asyncio.subprocess.PIPE,
+            # The supervisor's own group gets Ctrl-C; children stop when they are told to.
+            start_new_session=True,
+        )
+
+    async def _stop_child(self, name: str) -> None:
+        """SIGTERM, time to drain, then SIGKILL."""
+        process = self._processes.get(name)
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(self._config.server.drain.total_seconds() + _GRACE):
+                await process.wait()
+        except TimeoutError:
+            log.error("a process did not stop in time; killed", role=name)
+            process.kill()
+            await process.wait()
+
+    async def _journal_exists(self) -> None:
+        """The learner and the workers read the journal; the writer makes it."""
+        while not self._stopping.is_set() and not self._folder.socket.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def _announce(self, port: int) -> None:
+        log.info(
+            "started", address=f"{self._config.server.host}:{port}", data=str(self._folder.root)
+        )
+
+    def _write_service(self, port: int) -> None:
+        pids = {name: process.pid for name, process in self._processes.items()}
+        service = {
+            "host": self._config.server.host,
+            "port": port,
+            "pids": {"supervisor": os.getpid(), **pids},
+        }
+        replace(self._folder.service, json.dumps(service).encode(), durable=False)
+
+
+@contextlib.contextmanager
+def _locked(folder: DataFolder) -> Iterator[None]:
+    """The data folder, for this process alone."""
+    folder.root.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceRunningError(f"{folder.root} is in use by another rankd serve") from error
+        yield
+
+
+@contextlib.contextmanager
+def _reserved(config: Config) -> Iterator[int]:
+    """The port, kept for the workers. SO_REUSEPORT would share it silently with another server, so ask first."""
+    host, port = config.server.host, config.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    address = (host.strip("[]"), port)
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        with socket.socket(family, socket.SOCK_STREAM) as reserved:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(address)
+            yield reserved.getsockname()[1]
+    except OSError as error:
+        raise ServiceRunningError(f"cannot listen on {host}:{port}: {error.strerror}") from error
