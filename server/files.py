@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Unix socket paths end at 104 (macOS) to 108 bytes; a longer one gets a short name in the temp folder.
 _SOCKET_PATH = 100
@@ -18,10 +25,9 @@ class DataFolder:
 
     root: Path
 
-    @property
-    def lock(self) -> Path:
-        """Locked by the one supervisor that runs here."""
-        return self.root / "lock"
+    def lock(self, role: str) -> Path:
+        """Held by the one supervisor, writer or learner that runs here."""
+        return self.root / "run" / f"{role}.lock"
 
     @property
     def journal(self) -> Path:
@@ -61,6 +67,34 @@ class DataFolder:
     def status(self, app: str) -> Path:
         """What the learner says of the app, as JSON."""
         return self.root / "apps" / app / "status.json"
+
+
+class InUseError(Exception):
+    """Another process holds the lock. Stop that one, or use another data folder."""
+
+
+@contextmanager
+def exclusive(path: Path, wait: float = 0.0) -> Iterator[None]:
+    """Holds a lock file for this process alone; the system lets go of it however the process ends.
+
+    Args:
+        wait: seconds to wait for one that is just about to end.
+
+    Raises:
+        InUseError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise InUseError(f"{path} is held by another process") from error
+                time.sleep(0.02)
+        yield
 
 
 def replace(path: Path, data: bytes, durable: bool) -> None:

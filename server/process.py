@@ -16,15 +16,18 @@ import structlog
 
 from server import logs
 from server.config import Config
-from server.files import DataFolder
+from server.files import DataFolder, exclusive
 
 EX_CONFIG = 78
+# Seconds that a process waits for its predecessor to end, where the supervisor was killed and started again.
+_HANDOVER_SECONDS = 10.0
 
 
 def _write(folder: DataFolder) -> int:
     from server.journal.writer import main
 
-    main(folder.journal, folder.socket)
+    with exclusive(folder.lock("writer"), _HANDOVER_SECONDS):
+        main(folder.journal, folder.socket)
     return 0
 
 
@@ -51,7 +54,8 @@ def _learn(folder: DataFolder, config: Config) -> int:
         log.error("apps.%s.policy: %s", app, error)  # the text says it all
         return EX_CONFIG
     try:
-        Learner(config, folder).run(stop)
+        with exclusive(folder.lock("learner"), _HANDOVER_SECONDS):
+            Learner(config, folder).run(stop)
     except LogError as error:
         log.error("the log cannot be folded", error=str(error))
         return 1

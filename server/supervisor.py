@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server.files import replace
+from server.files import exclusive, replace
 from server.process import EX_CONFIG
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ _HEALTHY = 10.0
 _GRACE = 5.0
 
 
-class ServiceRunningError(Exception):
-    """The data folder is in use, or the port is taken. Stop the other service, or choose another."""
+class PortTakenError(Exception):
+    """Another program listens on the port. Stop it, or choose another port."""
 
 
 class Supervisor:
@@ -59,11 +58,16 @@ class Supervisor:
         self._stopping.set()
 
     async def run(self) -> int:
-        """Runs until `stop`, or until the configuration proves unusable; returns the exit code."""
+        """Runs until `stop`, or until the configuration proves unusable; returns the exit code.
+
+        Raises:
+            InUseError: another service runs on this data folder.
+            PortTakenError: the port is not free.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        with _locked(self._folder), _reserved(self._config) as port:
+        with exclusive(self._folder.lock("supervisor")), _reserved(self._config) as port:
             replace(self._folder.config, self._config.model_dump_json().encode(), durable=False)
             self._roles["workers"] = [f"worker-{i}" for i in range(self._config.server.workers)]
             self._roles["learner"], self._roles["writer"] = ["learner"], ["writer"]
@@ -152,18 +156,6 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _locked(folder: DataFolder) -> Iterator[None]:
-    """The data folder, for this process alone."""
-    folder.root.mkdir(parents=True, exist_ok=True)
-    with folder.lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ServiceRunningError(f"{folder.root} is in use by another rankd serve") from error
-        yield
-
-
-@contextlib.contextmanager
 def _reserved(config: Config) -> Iterator[int]:
     """The port, kept for the workers. SO_REUSEPORT would share it silently with another server, so ask first."""
     host, port = config.server.host, config.server.port
@@ -178,4 +170,4 @@ def _reserved(config: Config) -> Iterator[int]:
             reserved.bind(address)
             yield reserved.getsockname()[1]
     except OSError as error:
-        raise ServiceRunningError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}") from error

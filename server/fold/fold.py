@@ -20,7 +20,7 @@ from server.fold import joiner_state
 from server.fold.clock import LogClock
 from server.fold.interactions import interactions
 from server.fold.joiner import Joiner, RewardEntry
-from server.fold.records import LogError, LogRecord, event_key
+from server.fold.records import LogError, LogRecord, event_key, parse_decision_id
 from server.fold.report import Report
 from server.fold.settings import FoldSettings
 
@@ -75,7 +75,9 @@ class AppFold:
         if record.app in ("", self.app):
             self._reload_before(record.sequence)
             now = self.clock.advance(record.log_time_us)
-            if self.joiner is not None:
+            # An Epoch names the state that it starts from, which its writer knew before Config and Epoch were
+            # stamped: windows that these stamps close are learned with the record after them.
+            if self.joiner is not None and record.kind not in (pb.KIND_CONFIG, pb.KIND_EPOCH):
                 self._learn(record.sequence, self.joiner.close_due(now))
             self._take(record, now)
         self.version = record.sequence
@@ -119,8 +121,7 @@ class AppFold:
     def _reward(self, joiner: Joiner, record: LogRecord, now: int) -> None:
         reward = _parse(pb.Reward, record)
         key = blake2b(reward.reward_id.encode(), digest_size=16, person=b"rankd.reward").digest()
-        node, _, sequence = reward.decision_id.rpartition(":")
-        shown = (node, int(sequence)) if sequence.isdecimal() else None
+        shown = parse_decision_id(reward.decision_id)
         entry = RewardEntry(key, reward.slot_id, reward.value, record.origin_us, shown)
         self._learn(record.sequence, joiner.reward(event_key(record.event_id), entry, now))
 
@@ -159,11 +160,29 @@ class AppFold:
         return pb.Epoch.START_CARRIED, settings.spec().load(self.model.state())
 
     def _open_epoch(self, epoch: pb.Epoch, record: LogRecord) -> None:
+        imported = epoch.start == pb.Epoch.START_ARTEFACT
+        if imported and (self.settings is None or self.settings.sha256() != epoch.config_sha256):
+            return  # ordered under settings that had just been replaced
         settings = self._proposed.get(epoch.config_sha256, self.settings)
         if settings is None or settings.sha256() != epoch.config_sha256:
             raise LogError(f"record {record.sequence}: its Config is not in the log")
-        if epoch.number != self.epoch + 1:
+        if epoch.number != self.epoch + 1 and not imported:
             raise LogError(f"record {record.sequence}: epoch {epoch.number} after {self.epoch}")
+        model = self._starting_model(epoch, settings, record)
+        self.epoch, self.settings, self.model = self.epoch + 1, settings, model
+        self.libraries = list(epoch.libraries)
+        self.pinned = None  # a pin holds within its epoch
+        self._proposed.clear()
+        self.changed_at = record.sequence
+        self.clock.cap_us = settings.clock_cap_us
+        if self.joiner is None:
+            self.joiner = Joiner(settings.join_rules())
+        self.joiner.rules = settings.join_rules()
+
+    def _starting_model(
+        self, epoch: pb.Epoch, settings: FoldSettings, record: LogRecord
+    ) -> Model | None:
+        """The model that the epoch starts with, checked against the state that the log names."""
         if epoch.start == pb.Epoch.START_ARTEFACT:
             model = settings.spec().load(self._artefact(epoch.state_sha256))
         elif epoch.start == pb.Epoch.START_CARRIED and self.model is not None:
@@ -180,25 +199,22 @@ class AppFold:
                 )
             # Other library versions made that state: take it as it was recorded.
             model = settings.spec().load(self._artefact(epoch.state_sha256))
-        self.epoch, self.settings, self.model = epoch.number, settings, model
-        self.libraries = list(epoch.libraries)
-        self.pinned = None  # a pin holds within its epoch
-        self._proposed.clear()
-        self.changed_at = record.sequence
-        self.clock.cap_us = settings.clock_cap_us
-        if self.joiner is None:
-            self.joiner = Joiner(settings.join_rules())
-        self.joiner.rules = settings.join_rules()
+        return model
 
     def _promote(self, promotion: pb.Promotion, sequence: int) -> None:
+        if promotion.epoch != self.epoch and promotion.action != pb.Promotion.ACTION_UNPIN:
+            return  # ordered in an epoch that had just ended
         if promotion.action == pb.Promotion.ACTION_ROLL_BACK:
             assert self.settings is not None
-            self.model = self.settings.spec().load(self._artefact(promotion.state_sha256))
+            self.model = self._load(self.settings, self._artefact(promotion.state_sha256))
         elif promotion.action == pb.Promotion.ACTION_PIN:
             self.pinned = promotion
         elif promotion.action == pb.Promotion.ACTION_UNPIN:
             self.pinned = None
         self.changed_at = sequence
+
+    def _load(self, settings: FoldSettings, state: bytes) -> Model | None:
+        return settings.spec().load(state)
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -249,7 +265,7 @@ class AppFold:
             PolicyError: its policy state is not one of its own settings' policy.
         """
         settings = FoldSettings.model_validate_json(checkpoint.config_json)
-        self.model = settings.spec().load(checkpoint.policy)
+        self.model = self._load(settings, checkpoint.policy)
         self.joiner = joiner_state.load(settings.join_rules(), checkpoint.joiner)
         self.settings = settings
         self.version, self.epoch = checkpoint.version, checkpoint.epoch

@@ -43,7 +43,7 @@ log = structlog.get_logger("learner")
 _STATUS_SECONDS = 0.5
 # Seconds between two looks at retention. Each drops at most what has aged since.
 _RETENTION_SECONDS = 60.0
-# Seconds between two looks at the stop flag and the clock while catching up: a few hundred records.
+# Records folded between two looks at the stop flag and the clock while catching up: a tenth of a second's work.
 _BATCH = 500
 # A full disk is tried again after this many seconds.
 _RETRY_SECONDS = 1.0
@@ -74,8 +74,11 @@ class Learner:
             if not stop.is_set():
                 self._open_epoch(app, stop)
         poll = self._config.learner.poll.total_seconds()
+        more = True
         while not stop.is_set():
-            if not (self._reader.changed() and self._follow()):
+            if more or self._reader.changed():
+                more = self._follow()
+            else:
                 self._publish()
                 self._house_keeping()
                 stop.wait(poll)

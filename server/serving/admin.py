@@ -176,15 +176,10 @@ class AdminService:
             ) from error
         if theirs.standardise != settings.standardise:
             raise InvalidArgumentError("model", "was made with another setting of `standardise`")
-        status = json.loads(self._folder.status(name).read_bytes())
-        number = status["epoch"] + 1
-        artefact = internal_pb2.Snapshot(
-            app=name, model_epoch=number, config_json=settings.canonical(), policy=state
-        )
+        artefact = internal_pb2.Snapshot(app=name, config_json=settings.canonical(), policy=state)
         artefacts = Artefacts(self._folder.artefacts(name))
         sha256 = await asyncio.to_thread(artefacts.save, artefact)
         epoch = pb.Epoch(
-            number=number,
             start=pb.Epoch.START_ARTEFACT,
             config_sha256=settings.sha256(),
             state_sha256=sha256,

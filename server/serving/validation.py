@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from server.fold.records import parse_decision_id
 from server.serving.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -111,10 +112,7 @@ def check_reward(request: pb.RewardRequest, settings: FoldSettings) -> None:
     check_id("reward_id", request.reward_id, required=False)
     check_id("slot_id", request.slot_id, required=False)
     check_id("decision_id", request.decision_id, required=False)
-    node, _, sequence = request.decision_id.rpartition(":")
-    if request.decision_id and not (
-        node and sequence.isascii() and sequence.isdecimal() and len(sequence) < 20
-    ):
+    if request.decision_id and parse_decision_id(request.decision_id) is None:
         raise InvalidArgumentError("decision_id", "is not one that Rank returned")
     low, high = settings.reward_min, settings.reward_max
     if not math.isfinite(request.value) or not low <= request.value <= high:

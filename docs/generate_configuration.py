@@ -1,0 +1,85 @@
+"""Writes docs/configuration.md from the settings themselves: `python -m docs.generate_configuration`."""
+
+from __future__ import annotations
+
+import json
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policies.registry import find, names
+from server.config import (
+    AppConfig,
+    Config,
+    LearnerConfig,
+    Limits,
+    LogConfig,
+    RewardRules,
+    ServerConfig,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+PAGE = Path(__file__).with_name("configuration.md")
+
+INTRODUCTION = """# Configuration
+
+rankd reads `rankd.yaml`, from `--config` or the data folder. An empty file, or none, works: one app named `default`.
+Durations are seconds, or a number with a unit: `500ms`, `2s`, `10m`, `1h`, `7d`. An unknown setting is an error that names it.
+
+The environment goes before the file: `RANKD_SERVER__PORT=6000` sets `server.port`,
+`RANKD_APPS='{"default": {"mode": "apprentice"}}'` sets the apps.
+
+This page is generated from the settings themselves.
+"""
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+            if seconds >= size and seconds % size == 0:
+                return f"`{seconds / size:g}{unit}`"
+        return f"`{seconds * 1000:g}ms`"
+    if hasattr(value, "model_dump"):
+        return "see below"
+    return f"`{json.dumps(value)}`"
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION]
+    sections: list[tuple[str, type[BaseModel]]] = [
+        ("server", ServerConfig),
+        ("limits", Limits),
+        ("learner", LearnerConfig),
+        ("log", LogConfig),
+        ("apps.NAME", AppConfig),
+        ("apps.NAME.reward", RewardRules),
+    ]
+    assert {name for name, _ in sections} >= set(Config.model_fields) - {"apps"}
+    for title, model in sections:
+        parts.append(f"## {title}\n\n{(model.__doc__ or '').strip()}\n\n{_table(model)}\n")
+    parts.append("## apps.NAME.policy\n\n`type` and the settings of that policy.\n")
+    for name in names():
+        policy = find(name)
+        summary = (policy.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        table = _table(policy.Settings) if policy.Settings.model_fields else "No settings."
+        parts.append(f"### {name}\n\n{' '.join(summary.split())}\n\n{table}\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+
+
+    PAGE.write_text(page())
