@@ -25,7 +25,8 @@ def greedy(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     array([0. , 0.5, 0.5])
     """
     best = scores == scores.max()
-    return best / np.count_nonzero(best)
+    pmf: NDArray[np.float64] = best / np.count_nonzero(best)
+    return pmf
 
 
 def epsilon(scores: NDArray[np.float64], share: float) -> NDArray[np.float64]:
@@ -42,7 +43,7 @@ def squarecb(scores: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
     array([0.75, 0.25])
     """
     best = int(np.argmax(scores))
-    pmf = 1.0 / (len(scores) + gamma * (scores[best] - scores))
+    pmf: NDArray[np.float64] = 1.0 / (len(scores) + gamma * (scores[best] - scores))
     pmf[best] = 0.0
     # Where several tie for the best, each has 1/K: the rest then is 1/K too, up to rounding.
     pmf[best] = max(0.0, 1.0 - total(pmf))

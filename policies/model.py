@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from policies.exploration import total, with_floor
 from policies.pack import pack, unpack
 from policies.policy import PolicyError
-from policies.registry import create, restore
+from policies.registry import create, restore, settings_of
 from policies.standardise import Standardiser
 from policies.types import ActionSet, Interaction, Scored
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from policies.types import Features
 
 FORMAT = 1
+# A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
+_MOST = 1.0 + 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,14 @@ class ModelSpec:
     policy: Mapping[str, object]  # {"type": name, setting: value ...}
     standardise: bool = True
     min_exploration: float = 0.05  # in [0, 1], share of decisions that is spread uniformly
-    reward_range: tuple[float, float] = (-1.0, 1.0)
+    reward_range: tuple[float, float] = (-1.0, 1.0)  # (lowest, highest) that the app accepts
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_exploration <= 1:
+            raise PolicyError(f"min_exploration: is {self.min_exploration}; must be in [0, 1]")
+        low, high = self.reward_range
+        if not (low < high and isfinite(low) and isfinite(high)):
+            raise PolicyError(f"reward_range: is {self.reward_range}; must be finite, lowest first")
 
     def build(self) -> Model:
         """An untrained model.
@@ -61,10 +71,9 @@ class ModelSpec:
         header, arrays = unpack(state)
         if header.get("format") != FORMAT:
             raise PolicyError(f"model state has format {header.get('format')}, expected {FORMAT}")
-        if header.get("type") != self.policy["type"]:
-            raise PolicyError(
-                f"a state of {header.get('type')!r}, expected {self.policy['type']!r}"
-            )
+        expected = settings_of(self.policy)[0].name
+        if header.get("type") != expected or "policy" not in arrays:
+            raise PolicyError(f"a state of {header.get('type')!r}, expected {expected!r}")
         inner = arrays.pop("policy").tobytes()
         policy = restore(self.policy, self.reward_range, inner)
         return Model(self, policy, Standardiser.from_arrays(arrays))
@@ -81,25 +90,39 @@ class Model:
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         """Probabilities and scores of K >= 1 eligible actions, in the order given. Changes no state.
 
+        Args:
+            context: of the event.
+            actions: the K eligible actions.
+            seed: 64 random bits that belong to this event (sampler.seed, Purpose.POLICY).
+
         Raises:
-            PolicyError: the policy's probabilities do not sum to 1 within 1%, which is a bug and never renormalised away.
+            PolicyError: the policy's probabilities are not K numbers that sum to 1 within 1%, which is a bug and
+                never renormalised away.
         """
-        order = _by_id(actions)
-        back = np.argsort(order)
-        scored = self.policy.pmf(*self._standardised(context, actions.take(order)), seed)
+        order, back, actions = _by_id(actions)
+        scored = self.policy.pmf(*self._standardised(context, actions), seed)
+        if scored.pmf.shape != order.shape or scored.scores.shape != order.shape:
+            raise PolicyError(
+                f"{self.policy.name}: {len(scored.pmf)} probabilities and {len(scored.scores)} scores "
+                f"for {len(order)} actions"
+            )
         mass = total(scored.pmf)
-        if not (0.99 <= mass <= 1.01) or scored.pmf.min() < 0:
+        if not (0.99 <= mass <= 1.01 and scored.pmf.min() >= 0):
             raise PolicyError(f"{self.policy.name}: probabilities sum to {mass}")
         pmf = with_floor(scored.pmf / mass, self.spec.min_exploration)
         return Scored((pmf / total(pmf))[back], scored.scores[back])
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """Learns from interactions, in order: moments first, then the policy. The only thing that changes state."""
+        """Learns from interactions, in order: moments first, then the policy. The only thing that changes state.
+
+        Raises:
+            PolicyError: one of them cannot be learned, as its reward is not finite, say; none then is.
+        """
         for raw in interactions:
-            order = _by_id(raw.actions)
-            chosen = int(np.argsort(order)[raw.chosen])
-            actions = raw.actions.take(order)
-            pmf, reward = raw.pmf[order], raw.reward
+            _check(raw)
+        for raw in interactions:
+            order, back, actions = _by_id(raw.actions)
+            chosen, pmf, reward = int(back[raw.chosen]), raw.pmf[order], raw.reward
             if self.spec.standardise:
                 self.standardiser.learn(Interaction(raw.context, actions, chosen, pmf, reward))
             context, actions = self._standardised(raw.context, actions)
@@ -122,10 +145,28 @@ class Model:
         return self.standardiser.transform(context), ActionSet(actions.ids, actions.start, features)
 
 
-def _by_id(actions: ActionSet) -> NDArray[np.intp]:
-    """The order that sorts actions by id."""
+def _by_id(
+    actions: ActionSet,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], ActionSet]:
+    """(the order that sorts actions by id, the order that undoes it, the sorted actions)."""
     ids = actions.ids
-    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp)
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp)
+    return order, np.argsort(order), actions.take(order)
+
+
+def _check(interaction: Interaction) -> None:
+    """Refuses what would poison a model for ever: one NaN in a weight never goes away."""
+    chosen, count = interaction.chosen, len(interaction.actions)
+    if not isfinite(interaction.reward):
+        raise PolicyError(f"reward: is {interaction.reward}; must be finite")
+    if not (0 <= chosen < count == len(interaction.pmf)):
+        raise PolicyError(
+            f"chosen: is {chosen} among {count} actions with {len(interaction.pmf)} probabilities"
+        )
+    if not 0 < interaction.propensity <= _MOST:
+        raise PolicyError(
+            f"pmf[{chosen}]: the chosen action's probability is {interaction.propensity}; must be in (0, 1]"
+        )
 
 
 def state_sha256(state: bytes) -> str:

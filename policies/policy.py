@@ -42,8 +42,12 @@ class Policy(ABC):
     structural: ClassVar[frozenset[str]] = frozenset()
     """Settings that shape the state. When one changes, learning starts afresh; any other may change under way."""
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
-    """Distributions whose version can change the arithmetic. A new version opens a new epoch."""
+    version: ClassVar[int] = 1
+    """Raised when the same log would lead to another state or pmf than before. A new version opens a new epoch."""
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version can change the arithmetic, and so opens a new epoch too. numpy is not one of
+    them for a policy that sums in an explicit order and uses only + - * / and sqrt."""
 
     @abstractmethod
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:

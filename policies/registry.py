@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from policies.policy import PolicySettings
 
 GROUP = "rankd.policies"
+# Raised when encoder, standardiser, floor or sampler would give other bits than before.
+FORMAT = 1
 
 
 def names() -> list[str]:
@@ -33,9 +35,9 @@ def find(name: str) -> type[Policy]:
     """
     for entry in entry_points(group=GROUP, name=name):
         policy = entry.load()
-        if not issubclass(policy, Policy):
+        if not (isinstance(policy, type) and issubclass(policy, Policy)):
             raise PolicyError(f"type: {name!r} is not a policy")
-        return policy  # type: ignore[no-any-return]  # issubclass above narrows only at run time
+        return policy
     raise PolicyError(f"type: no policy {name!r}; {_nearest(name, names())}")
 
 
@@ -45,7 +47,9 @@ def settings_of(config: Mapping[str, object]) -> tuple[type[Policy], PolicySetti
     Raises:
         PolicyError: an unknown type or setting, or a value that the setting refuses; the message names it.
     """
-    cls = find(str(config.get("type", "")))
+    if "type" not in config:
+        raise PolicyError(f"type: is missing; known are {', '.join(names())}")
+    cls = find(str(config["type"]))
     given = {key: value for key, value in config.items() if key != "type"}
     try:
         return cls, cls.Settings.model_validate(given)
@@ -88,10 +92,15 @@ def same_shape(before: Mapping[str, object], after: Mapping[str, object]) -> boo
 
 
 def libraries(config: Mapping[str, object]) -> list[str]:
-    """ "name==version" of every library that can change the policy's arithmetic, sorted."""
-    return sorted(f"{name}=={version(name)}" for name in settings_of(config)[0].libraries)
+    """ "name==version" of everything whose version can change the policy's arithmetic, sorted."""
+    cls = settings_of(config)[0]
+    own = [f"policies=={FORMAT}", f"policies.{cls.name}=={cls.version}"]
+    return sorted(own + [f"{name}=={version(name)}" for name in cls.libraries])
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    folded = {name.casefold(): name for name in known}
+    close = get_close_matches(word.casefold(), folded, n=1)
+    if close:
+        return f"did you mean {folded[close[0]]!r}?"
+    return f"known are {', '.join(known)}" if known else "it has none"

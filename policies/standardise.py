@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from policies.policy import PolicyError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,16 +41,19 @@ class Standardiser:
         which = np.flatnonzero(features.numeric)
         if not len(which):
             return features
-        value = features.value.copy()
+        raw = features.value[which]
         where, known = self._find(features.index[which])
         z = np.zeros(len(which))
-        m2 = self._m2[where] if len(self._index) else z
-        use = known & (m2 > 0)
-        at = where[use]
-        z[use] = (value[which[use]] - self._mean[at]) / np.sqrt(m2[use] / self._count[at])
+        if len(self._index):
+            m2 = self._m2[where]
+            use = known & (m2 > 0)
+            # Where the scale is not known the division is by 1 and its result is not used.
+            scale = np.sqrt(np.where(use, m2, 1.0) / np.where(use, self._count[where], 1.0))
+            z = np.where(use, (raw - self._mean[where]) / scale, 0.0)
         if len(self._index) >= CAPACITY:
-            z[~known] = value[which[~known]]
-        value[which] = np.clip(z, -CLIP, CLIP)
+            z = np.where(known, z, raw)
+        value = features.value.copy()
+        value[which] = np.minimum(np.maximum(z, -CLIP), CLIP)
         return features.with_value(value)
 
     def learn(self, interaction: Interaction) -> None:
@@ -59,25 +64,26 @@ class Standardiser:
                 self._update(features.index[which], features.value[which])
 
     def _update(self, index: NDArray[np.uint64], value: NDArray[np.float64]) -> None:
-        new = np.setdiff1d(index, self._index)[: CAPACITY - len(self._index)]
-        if len(new):
-            order = np.argsort(np.concatenate((self._index, new)), kind="stable")
-            zeros = np.zeros(len(new))
-            self._index = np.concatenate((self._index, new))[order]
-            self._count = np.concatenate((self._count, zeros))[order]
-            self._mean = np.concatenate((self._mean, zeros))[order]
-            self._m2 = np.concatenate((self._m2, zeros))[order]
         where, known = self._find(index)
-        where, value = where[known], value[known]
-        at, group = np.unique(where, return_inverse=True)
-        n = np.bincount(group).astype(np.float64)
-        mean = _sums(group, value, len(at)) / n
-        m2 = _sums(group, (value - mean[group]) ** 2, len(at))
+        if not known.all():
+            self._track(np.unique(index[~known]))
+            where, known = self._find(index)
+            where, value = where[known], value[known]
+        at, n, mean, m2 = _moments(where, value)
         before, both = self._count[at], self._count[at] + n
         delta = mean - self._mean[at]
         self._mean[at] += delta * (n / both)
         self._m2[at] += m2 + delta * delta * (before * n / both)
         self._count[at] = both
+
+    def _track(self, new: NDArray[np.uint64]) -> None:
+        """Makes room for new numbers, lowest index first, up to the capacity."""
+        new = new[: CAPACITY - len(self._index)]
+        where = np.searchsorted(self._index, new)
+        self._index = np.insert(self._index, where, new)
+        self._count = np.insert(self._count, where, 0.0)
+        self._mean = np.insert(self._mean, where, 0.0)
+        self._m2 = np.insert(self._m2, where, 0.0)
 
     def _find(self, index: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """(position of each index, whether it is tracked)."""
@@ -97,13 +103,43 @@ class Standardiser:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
-        """The inverse of `arrays`."""
+        """The inverse of `arrays`.
+
+        Raises:
+            PolicyError: they are not moments.
+        """
         self = cls()
-        self._index = arrays["index"]
-        self._count = arrays["count"]
-        self._mean = arrays["mean"]
-        self._m2 = arrays["m2"]
+        kinds = {name: array.dtype for name, array in self.arrays().items()}
+        if {name: array.dtype for name, array in arrays.items()} != kinds:
+            raise PolicyError(f"moments: expected the arrays {kinds}")
+        self._index, self._count = arrays["index"], arrays["count"]
+        self._mean, self._m2 = arrays["mean"], arrays["m2"]
+        if any(array.shape != (len(self._index),) for array in arrays.values()):
+            raise PolicyError("moments: arrays of different lengths")
+        if not (self._index[1:] > self._index[:-1]).all():
+            raise PolicyError("moments: indices out of order")
+        numbers = np.concatenate((self._count, self._mean, self._m2))
+        if not (np.isfinite(numbers).all() and (self._count >= 1).all() and (self._m2 >= 0).all()):
+            raise PolicyError(
+                "moments: a number that is not finite, or a count or square too small"
+            )
         return self
+
+
+def _moments(
+    where: NDArray[np.intp], value: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(place, count, mean, sum of squared deviations) of the values at each distinct place."""
+    at, first, group = np.unique(where, return_index=True, return_inverse=True)
+    if len(at) == len(where):
+        return where, np.ones(len(where)), value, np.zeros(len(where))
+    n = np.bincount(group).astype(np.float64)
+    # Sums of differences from a value of the group: those of equal values are exactly 0, so that a
+    # constant never seems to vary by a rounding error.
+    one = value[first]
+    mean = one + _sums(group, value - one[group], len(at)) / n
+    deviation = value - mean[group]
+    return at, n, mean, _sums(group, deviation * deviation, len(at))
 
 
 def _sums(group: NDArray[np.intp], value: NDArray[np.float64], groups: int) -> NDArray[np.float64]:

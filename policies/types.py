@@ -31,6 +31,12 @@ class Features:
             self.index[part], self.value[part], self.namespace[part], self.numeric[part]
         )
 
+    def take(self, where: NDArray[np.intp]) -> Features:
+        """The features at the given places, in that order."""
+        return Features(
+            self.index[where], self.value[where], self.namespace[where], self.numeric[where]
+        )
+
     def with_value(self, value: NDArray[np.float64]) -> Features:
         """The same features with other values, [n]."""
         return Features(self.index, value, self.namespace, self.numeric)
@@ -53,20 +59,15 @@ class ActionSet:
 
     def take(self, order: NDArray[np.intp]) -> ActionSet:
         """The actions order[0], order[1] ... as a set of their own."""
+        ids = tuple(self.ids[k] for k in order)
+        if not len(self.features):
+            return ActionSet(ids, np.zeros(len(order) + 1, np.intp), self.features)
         counts = np.diff(self.start)[order]
-        start = np.concatenate(([0], np.cumsum(counts)))
-        if len(self.features):
-            parts = [np.arange(self.start[k], self.start[k + 1]) for k in order]
-            where = np.concatenate(parts) if parts else np.empty(0, np.intp)
-            features = Features(
-                self.features.index[where],
-                self.features.value[where],
-                self.features.namespace[where],
-                self.features.numeric[where],
-            )
-        else:
-            features = self.features
-        return ActionSet(tuple(self.ids[k] for k in order), start, features)
+        start = np.zeros(len(order) + 1, np.intp)
+        np.cumsum(counts, out=start[1:])
+        # The i-th feature of the new set stands where its action began, plus its place within that action.
+        where = np.repeat(self.start[order] - start[:-1], counts) + np.arange(start[-1])
+        return ActionSet(ids, start, self.features.take(where))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,205 @@
+"""Vowpal Wabbit: any `--cb_explore_adf` command line (vowpalwabbit.org). Bietti, Agarwal & Langford (2021), "A Contextual
+Bandit Bake-off", compare its explorers; the default is SquareCB (Foster & Rakhlin 2020, "Beyond UCB").
+
+VW is given text with integers for names, so that no name can inject anything:
+
+    shared |c 2889437017:0.5 |u 912559:1
+    |i 3364722441 |a 77:1.5
+    0:-1:0.25 |i 1849221 |a 77:0.25
+
+A namespace is the letter in `Features.namespace`: the first letter of its own name, else `c` for the context's features
+and `a` for the actions'. `|i` holds the action's id. The label is `0:cost:probability`, cost being the negative reward.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import Field
+
+from policies.exploration import total
+from policies.features import action_index
+from policies.pack import pack, unpack
+from policies.policy import Policy, PolicyError, PolicySettings
+from policies.types import Scored
+from policies.vw_options import command_line
+from policies.vw_workspace import Workspace, is_pure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from policies.types import ActionSet, Features, Interaction
+
+# VW reads integers modulo 2^64 and keeps as many low bits as --bit_precision says, 18 by default and at most 30 on
+# usual machines. 32 bits of a hash are as good to it as 64, and shorter to write.
+_FOLD = 2**32 - 1
+# VW computes in float32, whose greatest number is 3.4e38: products of two features or costs must stay below it.
+_GREATEST = 1e9
+# A smaller probability's inverse would come near the greatest float32; with 0 VW stops learning for ever. Even 1e-12
+# is not drawn in a million million decisions.
+_LEAST = 1e-30
+# A probability may exceed 1 by rounding.
+_MOST = 1.0 + 1e-9
+# Options whose explorers do not follow one estimated cost for each action.
+_MIXED = frozenset(
+    {"automl", "bag", "cover", "epsilon_decay", "graph_feedback", "large_action_space"}
+    | {"regcb", "regcbopt", "rnd", "synthcover"}
+)
+
+
+class VWSettings(PolicySettings):
+    """Settings of VW."""
+
+    args: str = Field(
+        default="--cb_explore_adf --squarecb -q :i -q :a -l 2",
+        description="What one would type after `vw`. -q :i and -q :a cross every namespace with the action's id and "
+        "with its features; without that no context can change which action is best. Action features in a "
+        "namespace of their own, say `price`, need another -q :p.",
+    )
+    action_id: bool = Field(
+        default=True,
+        description="Whether an action's id is a feature of it, in namespace i. Without it only their features "
+        "tell actions apart, and what is learned of one holds for all that have the same.",
+    )
+
+
+class VW(Policy):
+    """A Vowpal Wabbit model with action dependent features.
+
+    A few options change the model whenever it predicts; `vw_workspace.is_pure` finds out. Then each pmf loads a copy from
+    the state, which is right but takes milliseconds. VW has no seed per prediction, so `seed` changes nothing.
+
+    The same log gives the same bits in every process on one machine. Another CPU may round differently: VW uses the
+    CPU's approximate square root.
+
+    State: VW's own model file: about 8 to 16 bytes for each weight that is not 0.
+
+    scores: the negative estimated cost, for explorers that follow one estimate; otherwise the pmf.
+    """
+
+    name = "vw"
+    Settings = VWSettings
+    structural = frozenset({"args", "action_id"})
+    libraries = ("vowpalwabbit",)
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        reward_range: tuple[float, float],
+        model: bytes | None = None,
+    ) -> None:
+        assert isinstance(settings, VWSettings)
+        self._settings = settings
+        self._line = command_line(settings.args, reward_range)
+        self._pure = is_pure(self._line)
+        self._workspace = Workspace(self._line, model)
+        self._model = model  # what the workspace would save, unless it has learned since
+
+    def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        """See `Policy.pmf`.
+
+        Raises:
+            PolicyError: VW's probabilities are not K numbers that sum to 1 within 1%, or a value is not finite.
+        """
+        lines = self._lines(context, actions)
+        if self._pure:
+            raw, costs = self._workspace.predict(lines)
+        else:
+            with Workspace(self._line, self._saved()) as copy:
+                raw, costs = copy.predict(lines)
+        pmf = self._normalised(np.array(raw), len(actions))
+        scores = pmf if self._line.names & _MIXED else -np.array(costs)
+        if not np.isfinite(scores).all():
+            raise PolicyError(
+                f"args: Vowpal Wabbit estimates costs {costs}; learn more slowly (-l)"
+            )
+        return Scored(pmf, scores)
+
+    def learn(self, interactions: Sequence[Interaction]) -> None:
+        """See `Policy.learn`.
+
+        Raises:
+            PolicyError: a reward, probability or value would spoil the model for ever. Nothing is learned then.
+        """
+        examples = [self._labelled(interaction) for interaction in interactions]
+        for lines in examples:
+            self._model = None
+            self._workspace.learn(lines)
+
+    def state(self) -> bytes:
+        return pack(self._header(self._settings), {"model": np.frombuffer(self._saved(), np.uint8)})
+
+    @classmethod
+    def from_state(
+        cls, settings: PolicySettings, reward_range: tuple[float, float], state: bytes
+    ) -> Self:
+        header, arrays = unpack(state)  # refuses damage: VW would load half a model without a word
+        expected = cls._header(settings)
+        if header != expected or set(arrays) != {"model"}:
+            raise PolicyError(f"a state of {header}, expected {expected}")
+        return cls(settings, reward_range, arrays["model"].tobytes())
+
+    def _saved(self) -> bytes:
+        if self._model is None:
+            self._model = self._workspace.save()
+        return self._model
+
+    @classmethod
+    def _header(cls, settings: PolicySettings) -> dict[str, object]:
+        return {"policy": cls.name, **settings.model_dump(include=set(cls.structural))}
+
+    def _normalised(self, raw: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+        """VW's float32 probabilities, scaled to a sum of 1."""
+        mass = total(raw) if len(raw) == count else float("nan")
+        # VW 9.11 gives each of several tied best actions the probability 1 under --regcbopt.
+        ties = "regcbopt" in self._line.names and ((raw == 0.0) | (raw == 1.0)).all()
+        if not (0.99 <= mass <= (count if ties else 1.01) and raw.min() >= 0.0):
+            raise PolicyError(f"args: Vowpal Wabbit answers {raw}, no pmf of {count} actions")
+        return raw / mass
+
+    def _labelled(self, interaction: Interaction) -> list[str]:
+        """The example with its label, on the chosen action's line."""
+        reward, propensity = interaction.reward, interaction.propensity
+        if not abs(reward) <= _GREATEST:  # NaN compares false
+            raise PolicyError(f"reward: is {reward}; must be finite and at most {_GREATEST:g}")
+        if not _LEAST <= propensity <= _MOST:
+            raise PolicyError(
+                f"pmf[{interaction.chosen}]: the chosen action's probability is {propensity}; "
+                f"must be in [{_LEAST:g}, 1]"
+            )
+        lines = self._lines(interaction.context, interaction.actions)
+        lines[1 + interaction.chosen] = (
+            f"0:{-reward:.9g}:{min(propensity, 1.0):.9g} {lines[1 + interaction.chosen]}"
+        )
+        return lines
+
+    def _lines(self, context: Features, actions: ActionSet) -> list[str]:
+        """The shared line, then one for each action."""
+        lines = [" ".join(["shared", *(_words(context, [0]) or ["|c"])])]
+        start = actions.start.tolist()
+        words = _words(actions.features, start)
+        for k, action in enumerate(actions.ids):
+            own = words[start[k] : start[k + 1]]
+            if self._settings.action_id:
+                own = [f"|i {action_index(action) & _FOLD}", *own]
+            lines.append(" ".join(own or ["|a"]))
+        return lines
+
+
+def _words(features: Features, rows: list[int]) -> list[str]:
+    """`index:value` of each feature, led by `|namespace` where a namespace or a row begins."""
+    if not len(features):
+        return []
+    if not (np.abs(features.value) <= _GREATEST).all():  # NaN compares false
+        raise PolicyError(f"features: a value is not finite or greater than {_GREATEST:g}")
+    index = (features.index & np.uint64(_FOLD)).tolist()
+    words = [f"{i}:{x:.9g}" for i, x in zip(index, features.value.tolist(), strict=True)]
+    letters = features.namespace
+    changes = np.flatnonzero(letters[1:] != letters[:-1]) + 1
+    for k in {*rows, *changes.tolist()}:
+        if k < len(words):  # rows that are empty begin where the next one does
+            words[k] = f"|{chr(letters[k])} {words[k]}"
+    return words

@@ -1,0 +1,40 @@
+"""Every installed policy, found by its entry point, against every check of the contract: a new one is tested by existing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from policies import ModelSpec
+from policies.checks import CHECKS
+from policies.registry import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What each policy is tested with besides its defaults.
+MORE: dict[str, list[dict[str, object]]] = {
+    "linucb": [
+        {"alpha": 0.0, "ridge": 0.1},
+        {"model": "shared"},
+        {"model": "shared", "interactions": False},
+    ],
+    "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}],
+}
+SPECS = {
+    " ".join([name, *(f"{k}={v}" for k, v in settings.items())]): ModelSpec(
+        {"type": name, **settings}
+    )
+    for name in names()
+    for settings in [{}, *MORE.get(name, [])]
+}
+SPECS["linucb raw, no floor, rewards 0..5"] = ModelSpec(
+    {"type": "linucb"}, standardise=False, min_exploration=0.0, reward_range=(0.0, 5.0)
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_contract(spec: ModelSpec, check: Callable[[ModelSpec], None]) -> None:
+    check(spec)
