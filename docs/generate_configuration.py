@@ -51,7 +51,11 @@ def _default(value: Any) -> str:
 def _table(model: type[BaseModel]) -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        default = (
+            "required"
+            if field.is_required()
+            else _default(field.get_default(call_default_factory=True))
+        )
         rows.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(rows)
 
@@ -80,6 +84,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-
-
     PAGE.write_text(page())

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rankd.aio import AsyncClient
     from rankd.client import Client
+    from rankd.decision import Decision, Slot
     from rankd.errors import RankdError
-    from rankd.messages import Decision, RankArgs, Slot
+    from rankd.messages import RankArgs
 
 _LAZY = {
     "AsyncClient": "rankd.aio",
     "Client": "rankd.client",
-    "Decision": "rankd.messages",
+    "Decision": "rankd.decision",
     "RankArgs": "rankd.messages",
     "RankdError": "rankd.errors",
-    "Slot": "rankd.messages",
+    "Slot": "rankd.decision",
 }
 
 __all__ = ["AsyncClient", "Client", "Decision", "RankArgs", "RankdError", "Slot"]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rankd.calls import Call
-    from rankd.messages import Actions, Decision, RankArgs
+    from rankd.decision import Decision
+    from rankd.messages import Actions, RankArgs
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from rankd.calls import ActivateCall, Call, RankCall, RankManyCall, RewardCall
+from rankd.decision import Decision
 from rankd.errors import InvalidArgument
 from rankd.messages import (
     Actions,
-    Decision,
     RankArgs,
     default_decision,
     eligible,

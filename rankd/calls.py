@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import stamina
 
+from rankd.decision import Decision
 from rankd.errors import BatchError, InternalError, RankdError, error_of
-from rankd.messages import Decision, decision_of
+from rankd.messages import decision_of
 from rankd.v1 import decisions_pb2 as pb
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rankd.messages import Decision
+    from rankd.decision import Decision
 
 
 class RankdError(Exception):
