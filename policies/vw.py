@@ -57,7 +57,8 @@ class VWSettings(PolicySettings):
         default="--cb_explore_adf --squarecb -q :i -q :a -l 2",
         description="What one would type after `vw`. -q :i and -q :a cross every namespace with the action's id and "
         "with its features; without that no context can change which action is best. Action features in a "
-        "namespace of their own, say `price`, need another -q :p.",
+        "namespace of their own, say `price`, need another -q :p. SquareCB's --gamma_scale, 10 by default, suits "
+        "rewards of about 1; divide it by theirs where they are greater.",
     )
     action_id: bool = Field(
         default=True,
@@ -178,6 +179,8 @@ class VW(Policy):
 
     def _lines(self, context: Features, actions: ActionSet) -> list[str]:
         """The shared line, then one for each action."""
+        if not len(actions):
+            raise PolicyError("actions: there are none")  # without this line VW would crash
         lines = [" ".join(["shared", *(_words(context, [0]) or ["|c"])])]
         start = actions.start.tolist()
         words = _words(actions.features, start)

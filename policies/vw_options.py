@@ -96,6 +96,7 @@ _REFUSED = {
     "slates": "slates are not supported yet; use --cb_explore_adf",
     "spelling": _WORDS,
     "testonly": "it would never learn",
+    "thread_pool_size": "a sum may depend on how threads share it",
 }
 
 # Given or not, these hold: VW is always quiet, never reads the console, and models keep all they need to go on.
@@ -104,6 +105,10 @@ _OURS = {"no_stdin", "preserve_performance_counters", "quiet", "save_resume"}
 # What only counts at birth. A saved model holds the state of the random generator, and VW refuses a seed beside it;
 # random weights would be drawn again for every weight that is 0.
 _BIRTH = {"normal_weights", "random_seed", "random_weights", "truncated_normal_weights"}
+
+# Most policies of a bag, units of a network and so on, each of which a prediction must pay for. --first is no such size
+# but a number of interactions.
+_MOST = 1000
 
 # RegCB's confidence bounds are clipped to these costs; outside of them it never learns anything.
 _BOUNDED = {"regcb", "regcbopt"}
@@ -142,8 +147,12 @@ def command_line(args: str, reward_range: tuple[float, float]) -> CommandLine:
         reason = _refusal(name, option)
         if reason:
             raise PolicyError(f"args: --{name} is refused: {reason}; leave it out")
-        if option.count and not (value and value.isdecimal() and int(value) > 0):
-            raise PolicyError(f"args: --{name} must be a whole number of at least 1, not {value!r}")
+        numbers = option.numbers
+        if numbers and not (value and value.isdecimal() and int(value) in numbers):
+            raise PolicyError(
+                f"args: --{name} is {value!r}; must be a whole number "
+                f"from {numbers.start} to {numbers.stop - 1}"
+            )
         given.append((name, value))
     if "cb_explore_adf" not in seen:
         raise PolicyError("args: --cb_explore_adf is missing; add it")
@@ -169,7 +178,7 @@ class _Option:
 
     flag: bool  # takes no value
     many: bool  # may come several times
-    count: bool  # a whole number that switches a reduction on: VW crashes on some zeros
+    numbers: range | None  # what it may be, if it is a whole number of 0 or more
     keep: bool  # saved with the model
     places: tuple[tuple[str, str], ...]  # (reduction or "general", group) of each definition
 
@@ -178,20 +187,29 @@ class _Option:
 def _table() -> dict[str, _Option]:
     """VW's own table of its options: about 500, by long name."""
     places: dict[str, list[tuple[str, str]]] = {}
-    table: dict[str, _Option] = {}
+    options: dict[str, list[VWOption]] = {}
     for reduction, group, option in _definitions():
-        name = option.name
-        places.setdefault(name, []).append((reduction, group))
-        before = table.get(name)
-        table[name] = _Option(
-            flag=isinstance(option.default_value, bool),
-            many=isinstance(option.default_value, list),
-            count=(option.necessary and type(option.default_value) is int)
-            or (before is not None and before.count),
-            keep=option.keep or (before is not None and before.keep),
+        places.setdefault(option.name, []).append((reduction, group))
+        options.setdefault(option.name, []).append(option)
+    return {
+        name: _Option(
+            flag=isinstance(defined[0].default_value, bool),
+            many=isinstance(defined[0].default_value, list),
+            numbers=min(filter(None, map(_numbers, defined)), key=len, default=None),
+            keep=any(option.keep for option in defined),
             places=tuple(places[name]),
         )
-    return table
+        for name, defined in options.items()
+    }
+
+
+def _numbers(option: VWOption) -> range | None:
+    """VW reads -1 as 4,294,967,295, and crashes on some zeros and some millions."""
+    if type(option.default_value) is not int or option.default_value < 0:
+        return None
+    if option.necessary and option.name != "first":
+        return range(1, _MOST + 1)
+    return range(2**32)
 
 
 @cache

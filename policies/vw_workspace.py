@@ -128,34 +128,38 @@ def is_pure(line: CommandLine) -> bool:
     Raises:
         PolicyError: VW refuses the line, or the same interactions do not always give the same model.
     """
+    questions = [_trial(line, k) for k in range(_TRIALS, 2 * _TRIALS)]
     with Workspace(line) as one, Workspace(line) as other:
         for k in range(_TRIALS):
             for workspace in (one, other):
-                workspace.learn(_trial(k, k % _ACTIONS))
+                workspace.learn(_trial(line, k, k % _ACTIONS))
         model = one.save()
         if other.save() != model:
             raise PolicyError("args: with these options VW does not learn the same thing twice")
-        answers = [one.predict(_trial(k)) for k in range(_TRIALS)]
-        again = [one.predict(_trial(k)) for k in range(_TRIALS)]
+        answers = [one.predict(question) for question in questions]
+        again = [one.predict(question) for question in questions]
         if again != answers or one.save() != model:
             return False
         with Workspace(line, model) as loaded:
-            return answers == [loaded.predict(_trial(k)) for k in range(_TRIALS)]
+            return answers == [loaded.predict(question) for question in questions]
 
 
 # Enough for each action to be learned several times, few enough to take milliseconds.
 _TRIALS = 24
 _ACTIONS = 4
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def _trial(k: int, chosen: int | None = None) -> list[str]:
-    """A made-up example with a feature in every namespace, so that every interaction of the command line has some."""
-    context = " ".join(f"|{letter} {i}:{(i + k) % 7 - 3}" for i, letter in enumerate(_LETTERS))
-    lines = [f"shared {context}"]
+def _trial(line: CommandLine, k: int, chosen: int | None = None) -> list[str]:
+    """A made-up example. Its context has features in each namespace that the command line may speak of, new ones too."""
+    values = "".join(token.partition("=")[2] for token in line.new)
+    letters = sorted({letter for letter in values if letter.isascii() and letter.isalpha()} | {"c"})
+    context = [
+        f"|{letter} {n}:{(n + k) % 7 - 3} {n + 50 + k}:1" for n, letter in enumerate(letters)
+    ]
+    lines = [" ".join(["shared", *context])]
     for a in range(_ACTIONS):
         label = f"0:{-((a + k) % 3) / 2}:{1 / _ACTIONS} " if a == chosen else ""
-        lines.append(f"{label}|a {a}:{(a + k) % 5 + 1} |i {a + 100}")
+        lines.append(f"{label}|i {a + 100} |a {a}:{(a + k) % 5 + 1}")
     return lines
 
 

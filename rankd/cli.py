@@ -1,17 +1,14 @@
-"""The `rankd` command. Only what it needs to print help is loaded here; each command loads its own."""
+"""The `rankd` command. Only what prints help is loaded here; each command loads its own.
 
-# No `from __future__ import annotations`: typer reads the annotations.
+Without `from __future__ import annotations`, because typer reads the annotations.
+"""
 
-import sys
 from enum import StrEnum
-from importlib.metadata import version
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rankd.commands.connect import Service
 
 app = typer.Typer(
     name="rankd",
@@ -20,9 +17,246 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-log_app = typer.Typer(help="The log: a look at it, and exports.", no_args_is_help=True)
+log_app = typer.Typer(help="Look at the log, or export it.", no_args_is_help=True)
 models_app = typer.Typer(
-    help="The models of a running service, and which one is served.", no_args_is_help=True
+    help="Models of a running service, and which one is served.", no_args_is_help=True
 )
 app.add_typer(log_app, name="log")
 app.add_typer(models_app, name="models")
+
+
+class Format(StrEnum):
+    """What `rankd log export` can write."""
+
+    JSONL = "jsonl"
+    DSJSON = "dsjson"
+    PARQUET = "parquet"
+
+
+class Preset(StrEnum):
+    """Policies of the demo."""
+
+    LINUCB = "linucb"
+    VW = "vw"
+    RIVER = "river"
+
+
+LogPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A data folder, or a file of `rankd log export`.")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A data folder.")]
+OneApp = Annotated[
+    str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
+]
+AppName = Annotated[
+    str, typer.Option("--app", help="The app. May be left out where the service has only one.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="host:port of the service. Default: from --data-dir, or localhost:50051."),
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="The service's data folder, which tells its address.")
+]
+Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="See `rankd models list`.")]
+MaybeVersion = Annotated[
+    int, typer.Argument(metavar="VERSION", min=0, help="Default: the one that is served.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rankd {version_of('rankd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of `rankd` itself."""
+
+
+@app.command()
+def serve(
+    data_dir: Annotated[Path, typer.Option(help="Where log and models are kept; made if missing.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Default: rankd.yaml in the data folder, else here, else none."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Serving processes that share the port.")
+    ] = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    from rankd.commands.serve import serve as run
+
+    raise typer.Exit(run(data_dir, config, host, port, workers))
+
+
+@app.command()
+def demo(
+    policy: Annotated[Preset, typer.Option(help="The policy that learns.")] = Preset.LINUCB,
+    seed: Annotated[int, typer.Option(help="Of the rows' order and of all draws.")] = 1,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Default: all 2,310 rows.")] = None,
+    rate: Annotated[float, typer.Option(help="Rounds a second.")] = 60.0,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the log here. Default: a folder that is removed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Watch a real service learn real data, then value and verify what it did."""
+    from rankd.demo import run
+
+    raise typer.Exit(run(policy.value, seed, rounds, rate, data_dir, as_json))
+
+
+@app.command()
+def verify(path: LogPath, app_name: OneApp = None) -> None:
+    """Make every decision of a log again, and compare. Exit code 1 if one differs, 2 if the log cannot be folded."""
+    from rankd.commands.verify import verify as run
+
+    raise typer.Exit(run(path, app_name))
+
+
+@app.command()
+def validate(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG-OR-LOG", help="A rankd.yaml, a data folder, or an export."),
+    ],
+    app_name: OneApp = None,
+) -> None:
+    """PASS or FAIL for each check of a configuration or a log. Exit code 1 if one fails."""
+    from rankd.commands.checks import validate as run
+
+    raise typer.Exit(run(path, app_name))
+
+
+@app.command()
+def status(
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Counters, lags, and what decisions earn, with intervals."""
+    from rankd.commands.connect import Service
+    from rankd.commands.status import status as run
+
+    raise typer.Exit(run(Service(address, data_dir, app_name), as_json))
+
+
+@log_app.command("tail")
+def log_tail(
+    folder: Folder,
+    count: Annotated[int, typer.Option("-n", min=0, help="Records to begin with.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Show the log's clock too.")] = False,
+) -> None:
+    """Show the last records."""
+    from rankd.commands.logs import tail as run
+
+    raise typer.Exit(run(folder, count, follow, ticks))
+
+
+@log_app.command("export")
+def log_export(
+    path: LogPath,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="jsonl: all of it, for `verify`. dsjson, parquet: what was learned."
+        ),
+    ] = Format.JSONL,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="A file, or - for standard output.")
+    ] = "-",
+    app_name: OneApp = None,
+) -> None:
+    """Write the log in another format. The service may be running."""
+    from rankd.commands.logs import export as run
+
+    raise typer.Exit(run(path, form.value, output, app_name))
+
+
+@models_app.command("list")
+def models_list(address: Address = None, data_dir: DataDir = None, app_name: AppName = "") -> None:
+    """Versions that can be rolled back to, pinned or exported, the oldest first."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.show(Service(address, data_dir, app_name)))
+
+
+@models_app.command("rollback")
+def models_rollback(
+    version: Version, address: Address = None, data_dir: DataDir = None, app_name: AppName = ""
+) -> None:
+    """Serve a version again, and go on learning from it."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.roll_back(Service(address, data_dir, app_name), version))
+
+
+@models_app.command("promote")
+def models_promote(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Made by `rankd models export`.")],
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+) -> None:
+    """Import a model and go on learning from it, in a new epoch."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.promote(Service(address, data_dir, app_name), file))
+
+
+@models_app.command("pin")
+def models_pin(
+    version: MaybeVersion = 0,
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+) -> None:
+    """Serve a version until `unpin`, whatever is learned meanwhile."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.pin(Service(address, data_dir, app_name), version))
+
+
+@models_app.command("unpin")
+def models_unpin(address: Address = None, data_dir: DataDir = None, app_name: AppName = "") -> None:
+    """Serve what is learned again."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.unpin(Service(address, data_dir, app_name)))
+
+
+@models_app.command("export")
+def models_export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    version: MaybeVersion = 0,
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+) -> None:
+    """Write a model to a file that `promote` takes, here or on another server."""
+    from rankd.commands import models
+    from rankd.commands.connect import Service
+
+    raise typer.Exit(models.export(Service(address, data_dir, app_name), version, output))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,6 +1,7 @@
 """rankd.yaml: every setting, its default and what it means. An empty file, or none, works.
 
-Environment variables override the file: RANKD_SERVER__PORT=6000, RANKD_APPS='{"default": {"mode": "apprentice"}}'.
+The environment goes before the file: RANKD_SERVER__PORT=6000, RANKD_APPS='{"default": {"mode": "apprentice"}}'. The command
+line goes before both.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from policies import PolicyError
 from policies.registry import settings_of
@@ -249,11 +256,11 @@ class Config(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature, here and below
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings  # the environment goes before the file
+        return (init_settings,)  # `load` merges file, environment and command line
 
     def fold_settings(self, app: str, salt: str) -> FoldSettings:
         """What the fold of one app depends on; the salt is used where the app sets none."""
@@ -287,31 +294,47 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
     """Reads a configuration file; None means an empty one.
 
     Args:
-        overrides: sections from the command line, {"server": {"port": 6000}}; they go before the file.
+        overrides: sections from the command line, {"server": {"port": 6000}}; they go before the environment, which
+            goes before the file.
 
     Raises:
-        ConfigError: the file cannot be read, is no YAML mapping, or a field is wrong.
+        ConfigError: the file cannot be read, is no YAML mapping, or a field of any source is wrong.
     """
     where = "the configuration" if path is None else str(path)
     values: Any = {}
     if path is not None:
         try:
-            values = yaml.safe_load(path.read_text("utf-8")) or {}
+            values = yaml.safe_load(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"{where}: {error}") from error
+        if values is None:
+            values = {}
         if not isinstance(values, dict):
             raise ConfigError(
                 f"{where}: expected a mapping of sections, found a {type(values).__name__}"
             )
-    for section, settings in (overrides or {}).items():
-        values = {**values, section: {**(values.get(section) or {}), **settings}}
     try:
-        return Config(**values)
+        environment = EnvSettingsSource(Config)()
+    except SettingsError as error:
+        raise ConfigError(f"the environment: {error}: {error.__cause__}") from error
+    try:
+        return Config(**_merged(_merged(values, environment), overrides or {}))
     except (ValidationError, TypeError) as error:
         if isinstance(error, TypeError):
             raise ConfigError(f"{where}: section names must be text") from error
         lines = [f"{where}: {_line(problem)}" for problem in error.errors()]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The settings of both; where they meet, those of `above`."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        merged[name] = value
+    return merged
 
 
 def _line(problem: Any) -> str:

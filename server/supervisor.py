@@ -92,6 +92,8 @@ class Supervisor:
             process = await self._spawn(name, port)
             self._processes[name] = process
             self._write_service(port)
+            if self._stopping.is_set():  # asked to stop while this one was being started
+                await self._stop_child(name)
             code = await process.wait()
             if self._stopping.is_set():
                 return

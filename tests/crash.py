@@ -46,6 +46,7 @@ class History:
     decisions: list[tuple[dict[str, float], Decision]] = field(default_factory=list)  # and context
     rewards: list[tuple[str, str, int]] = field(default_factory=list)  # event, reward_id, sequence
     failed: int = 0  # calls without an answer; they may or may not be in the log
+    error: str = ""  # the last of these
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Outcome:
     decisions: int
     rewards: int
     failed: int
+    error: str
     learned: int
     verified: int
     longest_recovery: float  # seconds from a kill until all processes served again
@@ -101,7 +103,8 @@ def run(policy: str, rounds: int, seed: int, folder: Path) -> Outcome:
     decisions = sum(len(history.decisions) for history in histories)
     rewards = sum(len(history.rewards) for history in histories)
     failed = sum(history.failed for history in histories)
-    return Outcome(rounds, decisions, rewards, failed, learned, verified, recovery)
+    error = next((history.error for history in histories if history.error), "")
+    return Outcome(rounds, decisions, rewards, failed, error, learned, verified, recovery)
 
 
 def _load(port: int, number: int, seed: int, history: History, stop: threading.Event) -> None:
@@ -119,8 +122,9 @@ def _load(port: int, number: int, seed: int, history: History, stop: threading.E
                 sequence = client.reward(decision, value, reward_id=f"reward-{number}-{i}")
                 assert sequence is not None
                 history.rewards.append((decision.event_id, f"reward-{number}-{i}", sequence))
-            except RankdError:
+            except RankdError as error:
                 history.failed += 1
+                history.error = repr(error)
             time.sleep(0.002)
 
 
@@ -216,7 +220,7 @@ def main() -> int:
             return 1
     print(
         f"{arguments.policy}: {outcome.kills} kills, {outcome.decisions} decisions and {outcome.rewards} rewards "
-        f"acknowledged, lost 0, doubled 0; {outcome.failed} calls failed; {outcome.learned} learned, "
+        f"acknowledged, lost 0, doubled 0; {outcome.failed} calls failed {outcome.error}; {outcome.learned} learned, "
         f"{outcome.verified} verified, mismatches 0; longest recovery {outcome.longest_recovery:.1f} s"
     )
     return 0

@@ -16,7 +16,9 @@ def test_the_wheel_has_our_packages_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "source"  # setuptools builds in place; leave the checkout alone
     source.mkdir()
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source]

@@ -66,8 +66,15 @@ def decide(
     eligible = question.eligible
     scored = model.pmf(question.context, question.actions, seed(salt, Purpose.POLICY, 0, event_id))
     pmf, scores = scored.pmf, scored.scores
-    us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(slots)]
+    order = [int(k) for k in np.argsort(-scores, kind="stable")]
+    draws = min(slots, int(np.count_nonzero(pmf)))
+    us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(draws)]
     drawn, probabilities = draw_without_replacement(pmf, us)
+    if (
+        draws < slots
+    ):  # without a floor fewer actions may have a probability: the best others follow
+        drawn += [k for k in order if k not in drawn][: slots - draws]
+        probabilities += [1.0] * (slots - draws)
     preferred = int(eligible[drawn[0]])
     if settings.mode != "online":
         first = np.argsort(eligible, kind="stable")
@@ -75,7 +82,7 @@ def decide(
         pmf = np.zeros(len(eligible))
         pmf[drawn[0]] = 1.0
     taken = set(drawn)
-    rest = [int(k) for k in np.argsort(-scores, kind="stable") if k not in taken]
+    rest = [k for k in order if k not in taken]
     full = np.zeros(question.count)
     full[eligible] = pmf
     ranking = [int(eligible[k]) for k in (*drawn, *rest)]

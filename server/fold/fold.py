@@ -131,12 +131,16 @@ class AppFold:
             if self.settings is None or self.settings.mode == "logging_only":
                 continue
             decision = self._read(joined.decision).decision()
-            learned = list(interactions(decision, joined.rewards))
-            if learned:
+            try:
+                learned = list(interactions(decision, joined.rewards))
                 self.model.learn(learned)
+                if 0 in joined.rewards:
+                    self.report.add(decision, joined.rewards[0])
+            except (ValueError, IndexError) as error:  # rankd never wrote it so
+                node, place = joined.decision
+                raise LogError(f"decision {node}:{place} cannot be learned: {error}") from error
+            if learned:
                 self.changed_at = sequence
-            if 0 in joined.rewards:
-                self.report.add(decision, joined.rewards[0])
 
     @property
     def faithful(self) -> bool:
@@ -259,11 +263,14 @@ class AppFold:
         return checkpoint
 
     def restore(self, checkpoint: internal_pb2.Checkpoint) -> None:
-        """Takes on the state of a checkpoint.
+        """Takes on the state of a checkpoint. One without settings only says where an app begins in a trimmed log.
 
         Raises:
             PolicyError: its policy state is not one of its own settings' policy.
         """
+        if not checkpoint.config_json:
+            self.version = checkpoint.version
+            return
         settings = FoldSettings.model_validate_json(checkpoint.config_json)
         self.model = self._load(settings, checkpoint.policy)
         self.joiner = joiner_state.load(settings.join_rules(), checkpoint.joiner)

@@ -59,7 +59,8 @@ class Event:
     deferred: bool = False
     activated: bool = False
     undelivered: bool = False
-    closed: bool = False  # learned already; kept to tell late and duplicate rewards
+    closed: bool = False  # judged; kept to tell late and duplicate rewards
+    over: bool = False  # its window has passed, and it is kept for another one
     rewards: list[RewardEntry] = field(default_factory=list)
 
 
@@ -100,17 +101,20 @@ class Joiner:
         """Closes every window whose deadline has passed, oldest first."""
         while self.deadlines and self.deadlines[0][0] <= now_us:
             _, arrival, key = heapq.heappop(self.deadlines)
-            event = self.events[key]
-            if event.arrival != arrival:
+            event = self.events.get(key)
+            if event is None or event.arrival != arrival:
                 continue  # its window was opened anew by its decision
-            del self.events[key]
-            if event.closed:
+            if event.over or event.decision is None:
+                del self.events[key]
+                if event.decision is None:
+                    self.counters["dangling_rewards"] += len(event.rewards)
                 continue
-            if event.decision is None:
-                self.counters["dangling_rewards"] += len(event.rewards)
-                continue
-            self.open -= 1
-            joined = self._close(event)
+            joined = None
+            if not event.closed:
+                self.open -= 1
+                joined = self._close(event)
+            event.closed = event.over = True
+            self._open_window(key, event, now_us)  # kept for another: what comes now is late
             if joined is not None:
                 yield joined
 

@@ -10,7 +10,7 @@ import numpy as np
 from policies.pack import pack, unpack
 from server.fold.joiner import Event, Joiner, JoinRules, Place, RewardEntry
 
-_DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED = 1, 2, 4, 8
+_DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
 
 
 class _Table:
@@ -40,6 +40,7 @@ def dump(joiner: Joiner) -> bytes:
             + _ACTIVATED * e.activated
             + _UNDELIVERED * e.undelivered
             + _CLOSED * e.closed
+            + _OVER * e.over
         )
         slot = slots.number(e.slots)
         rows.append((e.deadline_us, e.arrival, *place(e.decision), e.origin_us, slot, flags))
@@ -88,6 +89,7 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
         event.activated = bool(flags & _ACTIVATED)
         event.undelivered = bool(flags & _UNDELIVERED)
         event.closed = bool(flags & _CLOSED)
+        event.over = bool(flags & _OVER)
         key = keys[16 * n : 16 * n + 16]
         joiner.events[key] = event
         joiner.deadlines.append((deadline, arrival, key))

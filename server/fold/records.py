@@ -83,6 +83,20 @@ class LogRecord:
         )
 
 
+def parse_decision_id(text: str) -> tuple[str, int] | None:
+    """(node, sequence), or None where the text is no decision_id.
+
+    >>> parse_decision_id("node.1:42"), parse_decision_id("node.1"), parse_decision_id("node.1:9223372036854775808")
+    (('node.1', 42), None, None)
+    """
+    node, _, digits = text.rpartition(":")
+    # At most 19 digits: the joiner keeps sequences as 64-bit integers.
+    if not (node and digits.isascii() and digits.isdecimal() and len(digits) < 20):
+        return None
+    sequence = int(digits)
+    return (node, sequence) if sequence < 2**63 else None
+
+
 def event_key(event_id: str) -> bytes:
     """16 bytes that stand for an event in the joiner's index: 2^64 events before a clash is likely."""
     return blake2b(event_id.encode(), digest_size=16, person=b"rankd.event").digest()

@@ -24,6 +24,7 @@ class Report:
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {"n": 0.0, "r": 0.0, "rr": 0.0, "agreed": 0.0}
+        self.sums |= {"r_min": 0.0, "r_max": 0.0}  # sums of rewards may leave the app's range
         for target in TARGETS:
             self.sums.update({f"{target}.{name}": 0.0 for name in _SUMS})
             self.sums[f"{target}.w_max"] = 0.0  # the largest weight that could have been drawn
@@ -36,7 +37,9 @@ class Report:
         excluded = set(decision.excluded_ids)
         baseline = next(k for k, name in enumerate(decision.action_ids) if name not in excluded)
         best = pmf == pmf.max()
-        played = pmf[pmf > 0]
+        played = pmf > 0
+        s["r_min"] = min(s["r_min"], reward)
+        s["r_max"] = max(s["r_max"], reward)
         s["n"] += 1
         s["r"] += reward
         s["rr"] += reward * reward
@@ -46,13 +49,14 @@ class Report:
             ("greedy", best / np.count_nonzero(best)),
         ):
             w = float(share[chosen] / pmf[chosen])
-            possible = share[pmf > 0] / played
+            # Infinite where the target plays what could not be drawn.
+            most = np.inf if share[~played].any() else float((share[played] / pmf[played]).max())
             s[f"{target}.w"] += w
             s[f"{target}.ww"] += w * w
             s[f"{target}.wr"] += w * reward
             s[f"{target}.wwr"] += w * w * reward
             s[f"{target}.wwrr"] += w * w * reward * reward
-            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], float(possible.max()))
+            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], most)
 
     def dump(self) -> str:
         return json.dumps(self.sums, sort_keys=True)

@@ -77,19 +77,34 @@ class JournalClient:
             JournalFullError: no room.
             JournalUnavailableError: no answer within the timeout.
         """
+        answer = self.send(records)
+        try:
+            return await self.wait(answer)
+        finally:
+            answer.cancel()
+
+    def send(self, records: Sequence[pb.Record]) -> asyncio.Future[list[internal_pb2.Ack]]:
+        """Sends the records to be appended; the answer comes later. Cancel it when it is of no interest any more."""
         number = next(self._ids)
         data = frame(internal_pb2.JournalRequest(id=number, records=records).SerializeToString())
         answer: asyncio.Future[list[internal_pb2.Ack]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (data, answer)
+        answer.add_done_callback(lambda _: self._waiting.pop(number))
         if self._writer is not None:
             self._writer.write(data)
+        return answer
+
+    async def wait(self, answer: asyncio.Future[list[internal_pb2.Ack]]) -> list[internal_pb2.Ack]:
+        """The answer to `send`. Whoever is cancelled or gives up here may wait for it again.
+
+        Raises:
+            JournalFullError, JournalUnavailableError: see `append`.
+        """
         try:
             async with asyncio.timeout(self._timeout):
-                return await answer
+                return await asyncio.shield(answer)
         except TimeoutError as error:
             raise JournalUnavailableError("the journal's writer does not answer") from error
-        finally:
-            del self._waiting[number]
 
     async def run(self) -> None:
         """Keeps the connection up until cancelled."""

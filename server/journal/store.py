@@ -275,11 +275,10 @@ class JournalReader:
             raise LogError(f"record {sequence} is not in the journal; it was trimmed")
         return LogRecord(*row)
 
-    def latest(self, kind: int, app: str) -> LogRecord | None:
-        """The newest record of that kind (Config, Epoch, Promotion, Erasure) and app, or None."""
+    def oldest(self, kind: int, app: str) -> LogRecord | None:
+        """The first record kept of that kind (Config, Epoch, Promotion, Erasure) and app, or None."""
         row = self._db.execute(
-            f"SELECT {_COLUMNS} WHERE kind = ? AND kind >= 5 AND app = ? "
-            "ORDER BY sequence DESC LIMIT 1",
+            f"SELECT {_COLUMNS} WHERE kind = ? AND kind >= 5 AND app = ? ORDER BY sequence LIMIT 1",
             (kind, app),
         ).fetchone()
         return None if row is None else LogRecord(*row)

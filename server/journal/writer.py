@@ -7,6 +7,7 @@ without a timer.
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import signal
 import socket
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("writer")
 
-# A quiet log gets a Tick this often (seconds), so that windows close in time. Worst case 86,400 small rows a day.
+# The log gets a Tick this often (seconds), so that windows close in time: those of a quiet app too, whatever its
+# neighbours log. 86,400 small rows a day.
 TICK_SECONDS = 1.0
 # Bytes taken from one connection at a time; also how much one client can be ahead of the others.
 _RECEIVE = 1 << 20
@@ -70,7 +72,8 @@ class Writer:
     def stop(self, *_: object) -> None:
         """Asks the loop to finish what it has and end. May be called from a signal handler, and again."""
         self._stopping = True
-        self._waker.send(b"\0")
+        with contextlib.suppress(OSError):  # it has ended already, or has been woken often enough
+            self._waker.send(b"\0")
 
     def watch_parent(self) -> None:
         """Ends when standard input does: the supervisor holds its other end, so it cannot die unnoticed."""
@@ -84,6 +87,9 @@ class Writer:
         for key in list(self._selector.get_map().values()):
             if isinstance(key.data, _Connection):
                 self._drop(key.data)
+        self._selector.close()
+        for sock in (self._listener, self._woken, self._waker):
+            sock.close()
 
     def _turn(self, wait: float) -> None:
         requests: list[tuple[_Connection, internal_pb2.JournalRequest]] = []
@@ -105,6 +111,7 @@ class Writer:
             tick = pb.Record(header=pb.Header(kind=pb.KIND_TICK))
             tick.header.origin_time_us = time.time_ns() // 1_000
             self._append([[tick]])
+            self._tick_at = time.monotonic() + TICK_SECONDS
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
@@ -175,12 +182,10 @@ class Writer:
             if not self._full:
                 log.error("cannot write the journal; refusing calls until it can", error=str(error))
             self._full = True
-            self._tick_at = time.monotonic() + TICK_SECONDS
             return None
         if self._full:
             log.info("the journal can be written again")
             self._full = False
-        self._tick_at = time.monotonic() + TICK_SECONDS
         return [
             [
                 internal_pb2.Ack(sequence=place.sequence, node=place.node, stored=place.payload)

@@ -56,6 +56,8 @@ class Checkpoints:
         for version in reversed(self.versions()):
             try:
                 yield self.load(version)
+            except FileNotFoundError:
+                continue  # dropped meanwhile
             except EnvelopeError as error:
                 log.error(
                     "a bad checkpoint; using the one before", version=version, error=str(error)

@@ -27,7 +27,7 @@ from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.publisher import Publisher
-from server.learning.retention import trim_to
+from server.learning.retention import beginning, trim_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ _STATUS_SECONDS = 0.5
 _RETENTION_SECONDS = 60.0
 # Records folded between two looks at the stop flag and the clock while catching up: a tenth of a second's work.
 _BATCH = 500
+# Records dropped in one go: about 10 ms, for which appends wait.
+_TRIM_STEP = 2_000
 # A full disk is tried again after this many seconds.
 _RETRY_SECONDS = 1.0
 
@@ -112,6 +114,10 @@ class Learner:
             log.info("resumed", app=name, version=checkpoint.version, log=last)
             return app
         if first > 1:
+            start = beginning(self._reader, name, app.checkpoints)
+            if start is not None:
+                app.fold.restore(start)
+                return app
             raise LogError(
                 f"app {name!r}: no good checkpoint reaches back to record {first}, where the trimmed journal begins. "
                 "Restore apps/ from a backup"
@@ -154,9 +160,9 @@ class Learner:
                 _record(app.name, pb.KIND_CONFIG, config.SerializeToString()),
                 _record(app.name, pb.KIND_EPOCH, epoch.SerializeToString()),
             ]
-            self._announce(app, wanted, start)
             try:
                 self._journal.append(records, expected_last=fold.version)
+                self._announce(app, wanted, start)
             except JournalMovedError:
                 pass  # a Tick came in between: fold it and try again
             except JournalFullError as error:
@@ -200,7 +206,9 @@ class Learner:
         )
         if through is not None:
             log.info("trimming the log", through=through)
-            self._journal.trim(through)
+            first = self._reader.bounds()[0]
+            for end in (*range(first + _TRIM_STEP, through, _TRIM_STEP), through):
+                self._journal.trim(end)
             for app in self._apps.values():
                 app.checkpoints.drop_useless(through + 1)
 
@@ -215,7 +223,7 @@ class _App:
         self.fold = AppFold(name, learner._read, self.artefacts.state)
         self._status = folder.status(name)
         self._publisher = Publisher(folder.snapshot(name), config.learner.publish.total_seconds())
-        self._pinned = ""
+        self._pinned = 0  # version last published because it was pinned
         self._failed = False
 
     def step(self, record: LogRecord) -> None:
@@ -233,12 +241,13 @@ class _App:
             return None
         if (fold.epoch, fold.changed_at) <= newer_than:
             return None
-        pinned = fold.pinned.state_sha256 if fold.pinned else ""
-        if pinned and pinned == self._pinned:
+        pinned = fold.pinned
+        if pinned is not None and pinned.model_version == self._pinned:
             return None  # it is served already, however much is learned meanwhile
-        self._pinned = pinned
-        if pinned:
-            snapshot = self.artefacts.load(pinned)
+        self._pinned = 0 if pinned is None else pinned.model_version
+        if pinned is not None:
+            state = self.artefacts.state(pinned.state_sha256)
+            snapshot = self.snapshot_of(fold.settings, pinned.epoch, pinned.model_version, state)
         else:
             snapshot = self.snapshot_of(fold.settings, fold.epoch, fold.version, fold.model.state())
         snapshot.epoch, snapshot.published_at = fold.epoch, fold.version

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rankd.v1 import internal_pb2
+from rankd.v1 import log_pb2 as pb
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.journal.store import JournalReader
     from server.learning.checkpoints import Checkpoints
+
+
+def beginning(
+    reader: JournalReader, app: str, checkpoints: Checkpoints
+) -> internal_pb2.Checkpoint | None:
+    """Where the fold of an app begins that is younger than a trimmed log; None if its first records are gone."""
+    config, epoch = (reader.oldest(kind, app) for kind in (pb.KIND_CONFIG, pb.KIND_EPOCH))
+    if epoch is None:
+        young = not checkpoints.versions()
+    else:
+        first = pb.Epoch.FromString(epoch.payload).number == 1
+        young = first and config is not None and config.sequence < epoch.sequence
+    return internal_pb2.Checkpoint(app=app, version=reader.bounds()[0] - 1) if young else None
 
 
 def trim_to(
@@ -29,8 +45,8 @@ def trim_to(
         return None
     keep_from = wanted
     for checkpoints in apps:
-        usable = [version for version in checkpoints.versions() if version <= wanted]
-        if not usable:
+        base = next((c for c in checkpoints.newest() if c.version <= wanted), None)
+        if base is None:
             return None
-        keep_from = min(keep_from, checkpoints.load(usable[-1]).oldest_needed)
+        keep_from = min(keep_from, base.oldest_needed)
     return keep_from - 1 if keep_from > first else None

@@ -10,6 +10,7 @@ from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.envelope import EnvelopeError
+from server.learning.retention import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +43,12 @@ class FolderSource:
         if self._first <= 1:
             return None
         good = [c for c in self._checkpoints(app) if c.oldest_needed >= self._first]
-        if not good:
+        found = beginning(self.reader, app, Checkpoints(self._folder.checkpoints(app)))
+        if found is None and not good:
             raise LogError(
                 f"app {app!r}: the log begins at record {self._first}, and no checkpoint reaches back there"
             )
-        return good[0]
+        return found or good[0]
 
     def records(self, after: int) -> Iterator[LogRecord]:
         return self.reader.records(after, self._last)

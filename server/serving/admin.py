@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -87,15 +88,20 @@ class AdminService:
             counter_values=counters.values(),
             sum_names=sums.keys(),
             sum_values=sums.values(),
-            reward_min=status["reward_range"][0],
-            reward_max=status["reward_range"][1],
+            reward_min=min(status["reward_range"][0], sums["r_min"]),
+            reward_max=max(status["reward_range"][1], sums["r_max"]),
         )
 
-    def _read_status(self, app: str) -> tuple[dict[str, Any], int, int]:
+    def _report(self, app: str) -> dict[str, Any]:
+        """What the learner said last."""
         try:
-            status = json.loads(self._folder.status(app).read_bytes())
+            report: dict[str, Any] = json.loads(self._folder.status(app).read_bytes())
         except FileNotFoundError as error:
             raise UnavailableError("the learner has not reported yet; retry") from error
+        return report
+
+    def _read_status(self, app: str) -> tuple[dict[str, Any], int, int]:
+        status = self._report(app)
         reader = JournalReader(self._folder.journal)
         try:
             last = reader.bounds()[1]
@@ -112,15 +118,16 @@ class AdminService:
         reply = api.ListModelsReply()
         folder = self._folder.checkpoints(app)
         current = self._current(app)
-        pinned = json.loads(self._folder.status(app).read_bytes()).get("pinned")
+        pinned = self._report(app)["pinned"]
         for checkpoint in reversed(list(Checkpoints(folder).newest())):
             path = folder / f"{checkpoint.version:020}.ckpt"
-            reply.models.add(
-                epoch=checkpoint.epoch,
-                model_version=checkpoint.version,
-                state_sha256=state_sha256(checkpoint.policy),
-                created=path.stat().st_mtime,
-            )
+            with contextlib.suppress(FileNotFoundError):  # dropped meanwhile
+                reply.models.add(
+                    epoch=checkpoint.epoch,
+                    model_version=checkpoint.version,
+                    state_sha256=state_sha256(checkpoint.policy),
+                    created=path.stat().st_mtime,
+                )
         if current.model_version not in {model.model_version for model in reply.models}:
             reply.models.add(
                 epoch=current.model_epoch,
@@ -235,7 +242,7 @@ class AdminService:
             checkpoint = Checkpoints(self._folder.checkpoints(app)).load(version)
         except (FileNotFoundError, EnvelopeError, LogError) as error:
             raise NotFoundError(
-                f"model_version: {version} is not kept; `rankd models list` shows those that are"
+                "model_version", f"{version} is not kept; `rankd models list` shows those that are"
             ) from error
         return internal_pb2.Snapshot(
             app=app,

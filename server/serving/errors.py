@@ -7,16 +7,24 @@ class ServiceError(Exception):
     """A call that is refused. The message goes to the client: it names the field and says what to do."""
 
 
-class InvalidArgumentError(ServiceError):
-    """The request is wrong and will stay so. Nothing was logged. Do not retry."""
+class FieldError(ServiceError):
+    """A field of the request is at fault; `field` is its path."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
 
+    def within(self, path: str) -> FieldError:
+        """The same error of a request that is part of a larger one."""
+        return type(self)(f"{path}.{self.field}", self.reason)
 
-class NotFoundError(ServiceError):
+
+class InvalidArgumentError(FieldError):
+    """The request is wrong and will stay so. Nothing was logged. Do not retry."""
+
+
+class NotFoundError(FieldError):
     """No such app or model. Nothing was logged. Do not retry."""
 
 

@@ -49,6 +49,9 @@ _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
 }
+# Characters of an error's message, which travels in a header: at 12 bytes each (percent-encoded UTF-8) they stay below
+# the 8 kB of headers that clients accept.
+_TEXT = 500
 # Requests of one stream that are worked on at a time: a full commit's worth, and a bound on what one client can hold.
 _STREAM_WINDOW = 64
 
@@ -74,7 +77,7 @@ def _unary(
         try:
             return (await call(_parse(kind, data))).SerializeToString()
         except ServiceError as error:
-            code, message = _CODES[type(error)], str(error)
+            code, message = _CODES[type(error)], str(error)[:_TEXT]
         except Exception as error:
             code, message = grpc.StatusCode.INTERNAL, _unknown(error)
         await context.abort(code, message)
@@ -159,33 +162,42 @@ class GrpcEdge:
 
     async def _rank_stream(self, _: object, context: Context) -> None:
         """Works on up to a window of requests at a time; answers in their order."""
-        answers: asyncio.Queue[asyncio.Task[api.RankReply] | None] = asyncio.Queue(_STREAM_WINDOW)
+        window = asyncio.Semaphore(_STREAM_WINDOW)
+        before: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as tasks:
+            while (data := await context.read()) is not grpc.aio.EOF:
+                await window.acquire()
+                before = tasks.create_task(self._stream_item(data, context, before))
+                before.add_done_callback(lambda _: window.release())
 
-            async def read() -> None:
-                while (data := await context.read()) is not grpc.aio.EOF:
-                    await answers.put(tasks.create_task(self._stream_item(data)))
-                await answers.put(None)
-
-            tasks.create_task(read())
-            while (answer := await answers.get()) is not None:
-                await context.write((await answer).SerializeToString())
-
-    async def _stream_item(self, data: bytes) -> api.RankReply:
+    async def _stream_item(
+        self, data: bytes, context: Context, before: asyncio.Task[None] | None
+    ) -> None:
+        """Decides one request, and answers once the one before it is answered."""
+        app = ""
         try:
-            return await self._decisions.rank(_parse(api.RankRequest, data))
+            request = _parse(api.RankRequest, data)
+            app = request.app
+            reply = await self._decisions.rank(request)
         except ServiceError as error:
-            return _item(error)
+            reply = _item(error)
         except Exception as error:
-            return api.RankReply(
-                error=api.Error(code=grpc.StatusCode.INTERNAL.value[0], message=_unknown(error))
-            )
+            code = grpc.StatusCode.INTERNAL.value[0]
+            reply = api.RankReply(error=api.Error(code=code, message=_unknown(error)))
+        try:
+            if before is not None:
+                await before
+            await context.write(reply.SerializeToString())
+        except asyncio.CancelledError:
+            if reply.event_id:
+                self._decisions.lost(app, reply.event_id)
+            raise
 
 
 def _item(reply: api.RankReply | ServiceError) -> api.RankReply:
     if isinstance(reply, ServiceError):
         code = _CODES[type(reply)].value[0]
-        return api.RankReply(error=api.Error(code=code, message=str(reply)))
+        return api.RankReply(error=api.Error(code=code, message=str(reply)[:_TEXT]))
     return reply
 
 

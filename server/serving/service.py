@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from server.fold.settings import MODES
 from server.journal.client import JournalFullError, JournalUnavailableError
 from server.serving.errors import (
     AlreadyExistsError,
+    FieldError,
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
@@ -30,7 +32,7 @@ from server.serving.errors import (
 from server.serving.validation import check_id, check_rank, check_reward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rankd.v1 import internal_pb2
     from server.config import Config
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from server.serving.models import Models, Served
 
 log = structlog.get_logger("service")
+
+# Decisions of a batch between two turns of the event loop: about 5 ms, which is how long others may have to wait.
+_TURN = 16
 
 
 class DecisionService:
@@ -85,18 +90,16 @@ class DecisionService:
             ServiceError: a request is wrong (the field's path begins with requests[i] where there are several),
                 or nothing could be logged.
         """
-        self._admit(len(requests))
+        self._admit("requests", len(requests))
         records = []
         for i, request in enumerate(requests):
-            try:
+            if i % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            with _part(f"requests[{i}]" if len(requests) > 1 else ""):
                 records.append(self._decide(request))
-            except InvalidArgumentError as error:
-                if len(requests) == 1:
-                    raise
-                raise InvalidArgumentError(f"requests[{i}].{error.field}", error.reason) from error
         acks = await self._append(records)
         replies: list[api.RankReply | ServiceError] = []
-        again = []
+        fresh, again = [], []
         for record, ack in zip(records, acks, strict=True):
             decision = pb.Decision.FromString(
                 ack.stored if ack.HasField("stored") else record.payload
@@ -113,9 +116,15 @@ class DecisionService:
                     continue
                 if not decision.defer_activation:
                     again.append(_activation(header, pb.Activation.CAUSE_REDELIVERED))
+            else:
+                fresh.append(header)
             replies.append(_reply(header.event_id, f"{ack.node}:{ack.sequence}", decision))
         if again:
-            await self._append(again)
+            try:
+                await self._append(again)
+            except (ServiceError, asyncio.CancelledError):
+                self._tasks.create_task(self._undelivered(fresh))
+                raise
         return replies
 
     async def reward(self, requests: Sequence[api.RewardRequest]) -> list[int]:
@@ -124,25 +133,26 @@ class DecisionService:
         Raises:
             ServiceError: a reward is wrong, or nothing could be logged.
         """
-        self._admit(len(requests))
+        self._admit("rewards", len(requests))
         records = []
         for i, request in enumerate(requests):
-            try:
+            with _part(f"rewards[{i}]" if len(requests) > 1 else ""):
                 records.append(self._reward(request))
-            except InvalidArgumentError as error:
-                if len(requests) == 1:
-                    raise
-                raise InvalidArgumentError(f"rewards[{i}].{error.field}", error.reason) from error
         return [ack.sequence for ack in await self._append(records)]
 
     async def activate(self, request: api.ActivateRequest) -> int:
         """Logs that a deferred decision was shown; returns the record's place in the log."""
-        self._admit(1)
+        self._admit("request", 1)
         app = self.app_name(request.app)
         check_id("event_id", request.event_id)
         header = self._header(app, pb.KIND_ACTIVATION, request.event_id)
         (ack,) = await self._append([_activation(header, pb.Activation.CAUSE_CLIENT)])
         return ack.sequence
+
+    def lost(self, app: str, event_id: str) -> None:
+        """Takes note that a reply to Rank could not be handed over: its decision was shown to nobody."""
+        header = self._header(self.app_name(app), pb.KIND_DECISION, event_id)
+        self._tasks.create_task(self._undelivered([header]))
 
     def app_name(self, name: str) -> str:
         """The app that a request means.
@@ -156,7 +166,7 @@ class DecisionService:
                 raise InvalidArgumentError("app", "is empty, and this server has several apps")
             return self._only_app
         if name not in self._apps:
-            raise NotFoundError(f"app: no app {name[:64]!r} on this server")
+            raise NotFoundError("app", f"no app {name[:64]!r} on this server")
         return name
 
     def served(self, app: str) -> Served:
@@ -170,10 +180,10 @@ class DecisionService:
             raise UnavailableError("the model is not loaded yet; retry")
         return served
 
-    def _admit(self, count: int) -> None:
+    def _admit(self, field: str, count: int) -> None:
         if count > self._limits.batch:
             raise InvalidArgumentError(
-                "requests", f"has {count} entries; at most {self._limits.batch} are allowed"
+                field, f"has {count} entries; at most {self._limits.batch} are allowed"
             )
         if self._journal.in_flight >= self._max_in_flight:
             raise ResourceExhaustedError("too many calls in flight; retry later")
@@ -225,32 +235,58 @@ class DecisionService:
         return pb.Header(app=app, kind=kind, event_id=event_id, origin_time_us=self._clock_us())
 
     async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
+        answer = self._journal.send(records)
         try:
-            return await self._journal.append(records)
-        except asyncio.CancelledError:
-            self._undelivered(records)
-            raise
+            return await self._journal.wait(answer)
         except JournalFullError as error:
             raise ResourceExhaustedError(str(error)) from error
         except JournalUnavailableError as error:
-            self._undelivered(records)
+            self._tasks.create_task(self._tell_lost(records, answer))
             raise UnavailableError(f"{error}; retry") from error
+        except asyncio.CancelledError:
+            self._tasks.create_task(self._tell_lost(records, answer))
+            raise
 
-    def _undelivered(self, records: list[pb.Record]) -> None:
-        """The caller has gone, but its decisions may be in the log: say there that nobody was shown them."""
-        lost = [
-            _activation(record.header, pb.Activation.CAUSE_UNDELIVERED)
-            for record in records
-            if record.header.kind == pb.KIND_DECISION
-        ]
-        if lost:
-            self._tasks.create_task(self._tell_undelivered(lost))
+    async def _tell_lost(
+        self, records: list[pb.Record], answer: asyncio.Future[list[internal_pb2.Ack]]
+    ) -> None:
+        """The caller has gone before the journal answered: decisions that it made have been shown to nobody.
 
-    async def _tell_undelivered(self, records: list[pb.Record]) -> None:
+        Those that were in the log before may well have been.
+        """
         try:
-            await self._journal.append(records)
+            acks = await self._journal.wait(answer)
+        except (JournalFullError, JournalUnavailableError) as error:
+            log.warning("a call has ended before the journal could answer it", error=str(error))
+        else:
+            await self._undelivered(
+                record.header
+                for record, ack in zip(records, acks, strict=True)
+                if record.header.kind == pb.KIND_DECISION and not ack.HasField("stored")
+            )
+        finally:
+            answer.cancel()
+
+    async def _undelivered(self, decisions: Iterable[pb.Header]) -> None:
+        """Says in the log that nobody was shown these decisions."""
+        lost = [_activation(header, pb.Activation.CAUSE_UNDELIVERED) for header in decisions]
+        if not lost:
+            return
+        try:
+            await self._journal.append(lost)
         except (JournalFullError, JournalUnavailableError) as error:
             log.warning("could not log that a reply was not delivered", error=str(error))
+
+
+@contextmanager
+def _part(path: str) -> Iterator[None]:
+    """What is refused in here is a part of a larger request, unless the path is empty."""
+    try:
+        yield
+    except FieldError as error:
+        if not path:
+            raise
+        raise error.within(path) from error
 
 
 def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:

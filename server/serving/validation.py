@@ -60,6 +60,7 @@ def check_rank(request: pb.RankRequest, limits: Limits) -> list[str]:
         )
     _check_distinct("action_ids", ids)
     known = set(ids)
+    _check_distinct("excluded_ids", request.excluded_ids)
     excluded = set(request.excluded_ids)
     for i, value in enumerate(request.excluded_ids):
         if value not in known:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rankd import Client
-from server.exports.jsonl import write
+from server.exports.jsonl import write_jsonl
 from server.learning.source import FolderSource
 from tests.server.harness import Service
 
@@ -78,8 +78,8 @@ def main() -> None:
                 scenario(client, random.Random(7))
             time.sleep(3)  # every window closes
         source = FolderSource(service.folder)
-        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            write(source, file)
+        with (folder / f"{name}.jsonl").open("wb") as file:
+            write_jsonl(source, file)
         source.close()
 
 

@@ -1,0 +1,51 @@
+"""`rankd serve`: the service on one data folder, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rankd.commands import fail
+from server import logs
+from server.config import ConfigError, load
+from server.files import DataFolder, InUseError
+from server.supervisor import PortTakenError, Supervisor
+
+FILE = "rankd.yaml"
+
+
+def serve(
+    data_dir: Path, config: Path | None, host: str | None, port: int | None, workers: int | None
+) -> int:
+    """Returns the exit code when the service has stopped."""
+    path = config or find_config(data_dir)
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = load(path, {"server": overrides} if overrides else None)
+    except ConfigError as error:
+        fail(str(error), os.EX_CONFIG)
+    logs.configure("supervisor")
+    structlog.get_logger("serve").info(
+        "configuration", file=str(path) if path else "none: every setting has its default"
+    )
+    try:
+        return asyncio.run(Supervisor(settings, DataFolder(data_dir)).run())
+    except InUseError:
+        fail(f"{data_dir} is in use by another rankd serve")
+    except PortTakenError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{data_dir}: {error.strerror or error}")
+
+
+def find_config(data_dir: Path) -> Path | None:
+    """rankd.yaml in the data folder, else in the working folder, else None."""
+    for path in (data_dir / FILE, Path(FILE)):
+        if path.is_file():
+            return path
+    return None

@@ -1,0 +1,76 @@
+"""`rankd status`: where a running service stands, and what its decisions earn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rankd.commands.connect import TIMEOUT, admin
+from rankd.commands.estimates import Estimate, estimates
+from rankd.v1 import admin_pb2 as api
+
+if TYPE_CHECKING:
+    from rankd.commands.connect import Service
+
+_NAMES = {
+    "reward": "reward",
+    "baseline": "baseline",
+    "exploration_cost": "exploration costs",
+}
+
+
+def status(service: Service, as_json: bool) -> int:
+    with admin(service) as stub:
+        reply = stub.Status(api.StatusRequest(app=service.app), timeout=TIMEOUT)
+    sums = dict(zip(reply.sum_names, reply.sum_values, strict=True))
+    found = estimates(sums, (reply.reward_min, reply.reward_max))
+    if as_json:
+        typer.echo(json.dumps(_as_json(reply, sums, found)))
+    else:
+        typer.echo("\n".join(lines(reply, sums, found)))
+    return 0
+
+
+def lines(reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estimate]) -> list[str]:
+    """The page."""
+    counters = dict(zip(reply.counter_names, reply.counter_values, strict=True))
+    page = [
+        f"app {reply.app}: {reply.policy}, {reply.mode}, epoch {reply.epoch}",
+        f"log      {reply.log_records:,} records, {reply.folded_records:,} folded",
+        f"behind   the learner is {reply.lag_records:,} records ({reply.lag_seconds:.2f} s) behind the log",
+        f"serving  model {reply.epoch}.{reply.served_version}",
+        f"waiting  {reply.pending:,} decisions whose window is open",
+        "",
+    ]
+    width = max((len(name) for name in counters), default=0)
+    page += [f"{name.replace('_', ' '):<{width}}  {value:>12,}" for name, value in counters.items()]
+    n = int(sums.get("n", 0))
+    page += ["", f"of {n:,} learned decisions, with 95% intervals (empirical likelihood):"]
+    page += [_line(_NAMES[name], estimate) for name, estimate in found.items()]
+    if n and reply.mode == "apprentice":
+        page.append(f"the policy would have agreed with the baseline in {sums['agreed'] / n:.1%}")
+    return page
+
+
+def _line(name: str, estimate: Estimate) -> str:
+    if estimate.value is None:
+        return f"{name:<17}  unknown: {estimate.note}"
+    figures = f"{estimate.value:>9.4f}  [{estimate.low:.4f}, {estimate.high:.4f}]"
+    note = f"; {estimate.note}" if estimate.note else ""
+    return f"{name:<17}  {figures}  {estimate.meaning}{note}"
+
+
+def _as_json(
+    reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estimate]
+) -> dict[str, Any]:
+    plain = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version")
+    more = ("lag_records", "lag_seconds", "pending", "reward_min", "reward_max")
+    return {
+        **{name: getattr(reply, name) for name in (*plain, *more)},
+        "counters": dict(zip(reply.counter_names, reply.counter_values, strict=True)),
+        "sums": sums,
+        "estimates": {name: asdict(estimate) for name, estimate in found.items()},
+    }

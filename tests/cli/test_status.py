@@ -1,0 +1,107 @@
+"""`rankd status`: the page, its JSON, and the figures in it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rankd.commands.estimates import Estimate, estimates
+from rankd.v1 import log_pb2 as pb
+from server.fold.report import Report
+from tests.cli.conftest import ROUNDS, rankd
+
+if TYPE_CHECKING:
+    from tests.server.harness import Service
+
+
+def test_the_page(service: Service) -> None:
+    result = rankd("status", "--data-dir", service.folder.root)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].startswith("app shop: linucb, online, epoch ")
+    assert ["matured", str(ROUNDS)] in [line.split() for line in lines]
+    assert f"of {ROUNDS} learned decisions, with 95% intervals (empirical likelihood):" in lines
+    starts = [line[:17].rstrip() for line in lines[-3:]]
+    assert starts == ["reward", "baseline", "exploration costs"]
+
+
+def test_the_json(service: Service) -> None:
+    result = rankd("status", "--address", f"127.0.0.1:{service.port}", "--app", "shop", "--json")
+    page = json.loads(result.out)
+    assert page["app"] == "shop"
+    assert page["counters"]["matured"] == page["sums"]["n"] == ROUNDS
+    assert page["lag_records"] >= 0
+    reward = page["estimates"]["reward"]
+    assert 0 <= reward["low"] < reward["value"] < reward["high"] <= 1
+    cost = page["estimates"]["exploration_cost"]
+    # min_exploration 0.3 over three actions, of which only b pays: a fifth of what b earns, less before it was found.
+    assert cost["low"] < 0.2 < cost["high"]
+
+
+def report(rows: int, pmf: list[float], seed: int, best: int = 1) -> Report:
+    """A log in which action `best` always pays 1 and no other does."""
+    import random
+
+    rng = random.Random(seed)
+    result = Report()
+    for _ in range(rows):
+        chosen = rng.choices(range(len(pmf)), pmf)[0]
+        decision = pb.Decision(action_ids=list("abcd")[: len(pmf)], pmf=pmf, ranking=[chosen])
+        result.add(decision, float(chosen == best))
+    return result
+
+
+def test_figures_cover_what_is_true() -> None:
+    found = estimates(report(4_000, [0.2, 0.7, 0.1], seed=1).sums, (0.0, 1.0))
+    truth = {"reward": 0.7, "baseline": 0.0, "exploration_cost": 0.3}
+    for name, value in truth.items():
+        one = found[name]
+        assert one.low is not None
+        assert one.high is not None
+        assert one.value is not None
+        assert one.low <= value <= one.high, (name, one)
+        assert one.value == pytest.approx(value, abs=0.05), name
+        assert one.high - one.low < 0.2, name
+        assert one.note == ""
+
+
+def test_intervals_miss_as_seldom_as_they_say() -> None:
+    """Of 100 logs about 5 may miss, and about 1 for the cost, whose interval is on the safe side."""
+    misses = {"reward": 0, "baseline": 0, "exploration_cost": 0}
+    truth = {"reward": 0.8, "baseline": 0.0, "exploration_cost": 0.2}
+    for seed in range(100):
+        for name, one in estimates(report(300, [0.1, 0.8, 0.1], seed).sums, (0.0, 1.0)).items():
+            assert one.low is not None
+            assert one.high is not None
+            misses[name] += not one.low <= truth[name] <= one.high
+    assert all(count <= 10 for count in misses.values()), misses
+
+
+def test_few_decisions_are_called_few() -> None:
+    for rows in (1, 2, 5):
+        for name, one in estimates(report(rows, [0.2, 0.7, 0.1], seed=3).sums, (0.0, 1.0)).items():
+            assert one.note == "not enough data yet", (rows, name, one)
+
+
+def test_without_decisions_there_is_no_figure() -> None:
+    for one in estimates(Report().sums, (0.0, 1.0)).values():
+        assert one == Estimate(one.meaning, note="no decision has been learned yet")
+
+
+def test_rewards_beyond_the_range_have_no_interval() -> None:
+    sums = report(100, [0.2, 0.7, 0.1], seed=1).sums
+    for one in estimates(sums, (0.0, 0.5)).values():
+        assert one.value is None
+        assert "more than the app's range" in one.note
+
+
+def test_another_services_sums_are_not_invented() -> None:
+    sums = {
+        name: value for name, value in report(100, [0.5, 0.5], 1).sums.items() if "." not in name
+    }
+    found = estimates(sums, (0.0, 1.0))
+    assert found["reward"].value is not None
+    assert found["baseline"].note == "the service does not report it"
+    assert found["exploration_cost"].note == "the service does not report it"

@@ -1,0 +1,427 @@
+"""The journal: what was acknowledged is there, once, in order, for good."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rankd.v1 import internal_pb2
+from rankd.v1 import log_pb2 as pb
+from server.fold.records import LogError, LogRecord
+from server.journal.client import (
+    BlockingJournal,
+    JournalClient,
+    JournalFullError,
+    JournalMovedError,
+    JournalUnavailableError,
+)
+from server.journal.store import JournalReader, Store
+from server.journal.wire import FrameError, Unframer, frame
+from server.journal.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECONDS = 30.0  # for an answer; only a failing test waits so long
+
+KINDS = [kind for kind in pb.Kind.values() if kind]
+text = st.text(max_size=20)
+microseconds = st.integers(-(2**63), 2**63 - 1)
+headers = st.builds(
+    pb.Header,
+    app=text,
+    kind=st.sampled_from(KINDS),
+    event_id=text,
+    origin_time_us=microseconds,
+    key_id=text,
+    subject_id=text,
+)
+records = st.builds(pb.Record, header=headers, payload=st.binary(max_size=200))
+
+
+def record(kind: pb.Kind = pb.KIND_REWARD, event_id: str = "e", payload: bytes = b"") -> pb.Record:
+    return pb.Record(header=pb.Header(app="a", kind=kind, event_id=event_id), payload=payload)
+
+
+def fill(store: Store) -> None:
+    """No page more: a disk that is full, until the file is opened anew."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def read(path: Path) -> list[LogRecord]:
+    with closing(JournalReader(path)) as reader:
+        return list(reader.records(0))
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25)
+@given(groups=st.lists(st.lists(records, max_size=4), max_size=8))
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, groups: list[list[pb.Record]]
+) -> None:
+    """Every record comes back as it was, numbered from 1 without a gap; a Decision only the first time."""
+    path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
+    with closing(Store(path)) as store:
+        places = [store.append([group]) for group in groups]
+        node = store.node
+    found = read(path)
+    assert [r.sequence for r in found] == list(range(1, len(found) + 1))
+    assert [r.previous for r in found] == list(range(len(found)))
+    assert {r.node for r in found} <= {node}
+    assert [r.log_time_us for r in found] == sorted(r.log_time_us for r in found)
+    first: dict[tuple[str, str], int] = {}
+    at = 0
+    for group, stored in zip(groups, places, strict=True):
+        for sent, place in zip(group, stored[0], strict=True):
+            h = sent.header
+            key = (h.app, h.event_id)
+            if h.kind == pb.KIND_DECISION and key in first:
+                assert place.sequence == first[key]
+                assert place.payload == found[place.sequence - 1].payload
+                continue
+            if h.kind == pb.KIND_DECISION:
+                first[key] = at + 1
+            got = found[at].to_proto()
+            assert (place.sequence, place.payload) == (at + 1, None)
+            got.header.ClearField("node")
+            got.header.ClearField("log_time_us")
+            got.header.ClearField("sequence")
+            got.header.ClearField("previous_sequence")
+            assert got == sent
+            at += 1
+    assert at == len(found)
+
+
+def test_a_decision_is_kept_once_for_each_app_and_event(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "j")) as store:
+        one = record(pb.KIND_DECISION, "e", b"one")
+        ((first,),) = store.append([[one]])
+        other_app = record(pb.KIND_DECISION, "e", b"three")
+        other_app.header.app = "b"
+        ((again, elsewhere),) = store.append([[record(pb.KIND_DECISION, "e", b"two"), other_app]])
+        assert (again.sequence, again.payload) == (first.sequence, b"one")
+        assert (elsewhere.sequence, elsewhere.payload) == (2, None)
+        # Twice in one transaction, too.
+        twin = record(pb.KIND_DECISION, "f", b"four")
+        (a,), (b,) = store.append([[twin], [twin]])
+        assert (a.payload, b.payload, a.sequence) == (None, b"four", b.sequence)
+    assert len(read(tmp_path / "j")) == 3
+
+
+def test_every_opening_is_an_incarnation_of_its_own(tmp_path: Path) -> None:
+    nodes = []
+    for _ in range(3):
+        with closing(Store(tmp_path / "j")) as store:
+            nodes.append(store.node)
+            store.append([[record()]])
+    folders, incarnations = zip(*(node.split(".") for node in nodes), strict=True)
+    assert len(set(folders)) == 1
+    assert incarnations == ("1", "2", "3")
+    assert [r.node for r in read(tmp_path / "j")] == nodes
+
+
+def test_stamps_never_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5_000, 9_000, 7_000, 8_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 1_000)
+    with closing(Store(tmp_path / "j")) as store:
+        for _ in range(3):
+            store.append([[record()]])
+    with closing(Store(tmp_path / "j")) as store:
+        store.append([[record()]])
+    assert [r.log_time_us for r in read(tmp_path / "j")] == [5_000, 9_000, 9_000, 9_000]
+
+
+@pytest.mark.parametrize("through", [1, 3, 5])
+def test_a_sequence_is_never_used_again(tmp_path: Path, through: int) -> None:
+    path = tmp_path / "j"
+    with closing(Store(path)) as store:
+        store.append([[record(pb.KIND_DECISION, f"e{i}", b"x")] for i in range(5)])
+        assert store.trim(through) == through
+    with closing(Store(path)) as store:
+        ((new,),) = store.append([[record()]])
+        assert new.sequence == 6
+        ((again,),) = store.append([[record(pb.KIND_DECISION, "e0", b"y")]])
+        assert (again.sequence, again.payload) == (7, None), "its decision was trimmed"
+    with closing(JournalReader(path)) as reader:
+        assert reader.bounds() == (through + 1, 7)
+        assert [r.sequence for r in reader.records(through)] == list(range(through + 1, 8))
+
+
+def test_a_gap_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with closing(Store(path)) as store:
+        store.append([[record() for _ in range(10)]])
+        store.trim(3)
+    with closing(JournalReader(path)) as reader:
+        with pytest.raises(LogError, match="starts at record 4, but record 1 is needed"):
+            list(reader.records(0))
+        with pytest.raises(LogError, match="record 2 is not in the journal"):
+            reader.read(2)
+        assert reader.read(4).sequence == 4
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM records WHERE sequence = 7")
+        db.commit()
+    with (
+        closing(JournalReader(path)) as reader,
+        pytest.raises(LogError, match="record 7 is missing"),
+    ):
+        list(reader.records(3))
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE meta SET value = 99 WHERE name = 'format'")
+        db.commit()
+    with pytest.raises(LogError, match="has format 99; this rankd reads format 1"):
+        Store(path)
+
+
+def test_where_a_time_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_000, 2_000, 10))
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 1_000)
+    with closing(Store(tmp_path / "j")) as store:
+        for _ in range(20):
+            store.append([[record()]])
+        store.trim(4)
+    with closing(JournalReader(tmp_path / "j")) as reader:
+        stamps = {r.sequence: r.log_time_us for r in reader.records(4)}
+        for time_us in (0, 1_050, 1_055, 1_190, 9_999):
+            at = [n for n, stamp in stamps.items() if stamp >= time_us]
+            assert reader.first_at_or_after(time_us) == min(at, default=21)
+
+
+def test_a_failed_commit_leaves_nothing_behind(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "j")) as store:
+        store.append([[record()]])
+        fill(store)
+        group = [record(pb.KIND_DECISION, f"e{i}", bytes(5_000)) for i in range(20)]
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.append([group])
+        assert store.last == 1
+        ((place, *_),) = store.append([group])  # the failure has opened the file anew
+        assert (place.sequence, place.payload) == (2, None)
+    assert [r.sequence for r in read(tmp_path / "j")] == list(range(1, 22))
+
+
+# -- the writer and its clients --------------------------------------------------------------------
+
+
+class Writing:
+    """A writer that serves in a thread of its own, which SQLite asks for."""
+
+    def __init__(self, folder: Path, prepare: Callable[[Store], object] = lambda _: None) -> None:
+        self.socket = folder / "socket"
+        self._journal = folder / "j"
+        self._prepare = prepare
+        self._made: Future[Writer] = Future()
+        self._go = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        with closing(Store(self._journal)) as store:
+            self._prepare(store)
+            writer = Writer(store, self.socket)
+            self._made.set_result(writer)
+            self._go.wait(SECONDS)
+            writer.run()
+
+    def listen(self) -> None:
+        """From here on clients can connect and send; nobody reads yet."""
+        self._thread.start()
+        self._made.result(SECONDS)
+
+    def __enter__(self) -> Path:
+        if not self._made.done():
+            self.listen()
+        self._go.set()
+        return self.socket
+
+    def __exit__(self, *_: object) -> None:
+        self._made.result().stop()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+
+def test_appends_that_wait_share_a_commit(tmp_path: Path) -> None:
+    """What a client has sent before the writer looks is one transaction, and has one stamp.
+
+    The writer accepts the three connections one after the other, so 30 requests take at most three commits.
+    """
+    writing = Writing(tmp_path)
+    writing.listen()
+    clients = []
+    for client in range(3):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(SECONDS)
+        sock.connect(str(writing.socket))
+        for number in range(10):
+            message = internal_pb2.JournalRequest(id=number, records=[record(event_id=f"{client}")])
+            sock.sendall(frame(message.SerializeToString()))
+        clients.append(sock)
+    sequences = []
+    with writing:
+        for sock in clients:
+            unframer = Unframer()
+            replies: list[internal_pb2.JournalReply] = []
+            while len(replies) < 10:
+                messages = unframer.feed(sock.recv(9999))
+                replies += map(internal_pb2.JournalReply.FromString, messages)
+            assert [reply.id for reply in replies] == list(range(10)), "answers come in order"
+            sequences += [reply.acks[0].sequence for reply in replies]
+            sock.close()
+    found = [r for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD]
+    assert sorted(sequences) == [r.sequence for r in found]
+    assert len({r.log_time_us for r in found}) <= 3
+
+
+def test_many_callers_at_once(tmp_path: Path) -> None:
+    async def run(path: Path) -> list[int]:
+        client = JournalClient(path, SECONDS)
+        connection = asyncio.create_task(client.run())
+        appends = (client.append([record(), record()]) for _ in range(100))
+        acks = await asyncio.gather(*appends)
+        connection.cancel()
+        for first, second in acks:
+            assert second.sequence == first.sequence + 1
+        return [ack.sequence for pair in acks for ack in pair]
+
+    with Writing(tmp_path) as path:
+        sequences = asyncio.run(run(path))
+    assert len(set(sequences)) == 200
+    found = {r.sequence for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD}
+    assert found == set(sequences)
+
+
+def test_a_conditional_append_only_at_the_end_it_expects(tmp_path: Path) -> None:
+    with Writing(tmp_path) as path:
+        journal = BlockingJournal(path, SECONDS)
+        last = journal.append([record()])[0].sequence
+        (place,) = journal.append([record()], expected_last=last)
+        assert place.sequence == last + 1
+        with pytest.raises(JournalMovedError):
+            journal.append([record(event_id="moved")], expected_last=last)
+    assert "moved" not in {r.event_id for r in read(tmp_path / "j")}
+
+
+def test_trimming_over_the_socket(tmp_path: Path) -> None:
+    with Writing(tmp_path) as path:
+        journal = BlockingJournal(path, SECONDS)
+        last = journal.append([record() for _ in range(9)])[-1].sequence
+        journal.trim(last - 2)
+        with closing(JournalReader(tmp_path / "j")) as reader:
+            assert reader.bounds()[0] == last - 1
+
+
+def test_ticks_come_whether_or_not_the_log_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app's clock advances by its own records and by ticks: a busy neighbour must not stop it."""
+    monkeypatch.setattr("server.journal.writer.TICK_SECONDS", 0.02)
+    with Writing(tmp_path) as path:
+        journal = BlockingJournal(path, SECONDS)
+        deadline = time.monotonic() + SECONDS
+        ticks = 0
+        while ticks < 5 and time.monotonic() < deadline:
+            journal.append([record()])
+            ticks = sum(r.kind == pb.KIND_TICK for r in read(tmp_path / "j"))
+    assert ticks >= 5
+
+
+def test_no_writer(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnavailableError):
+        BlockingJournal(tmp_path / "nobody", SECONDS).append([record()])
+
+    async def run() -> None:
+        client = JournalClient(tmp_path / "nobody", timeout=0.05)
+        connection = asyncio.create_task(client.run())
+        with pytest.raises(JournalUnavailableError):
+            await client.append([record()])
+        await asyncio.sleep(0)
+        assert client.in_flight == 0
+        connection.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_call_outlives_the_writer_that_it_was_sent_to(tmp_path: Path) -> None:
+    """The writer goes away without an answer; the one after it gets the same records again."""
+
+    async def run() -> None:
+        path = tmp_path / "socket"
+        arrived = asyncio.Event()
+
+        async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            arrived.set()
+            writer.close()
+
+        mute = await asyncio.start_unix_server(swallow, path)
+        client = JournalClient(path, SECONDS)
+        connection = asyncio.create_task(client.run())
+        call = asyncio.create_task(client.append([record(event_id="patient")]))
+        await arrived.wait()
+        mute.close()
+        path.unlink(missing_ok=True)
+        with Writing(tmp_path):
+            (ack,) = await call
+        connection.cancel()
+        assert ack.sequence == 1
+
+    asyncio.run(run())
+    assert [r.event_id for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD] == ["patient"]
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """A refused append leaves nothing behind, and the next one may find room again."""
+    with Writing(tmp_path, fill) as path:
+        journal = BlockingJournal(path, SECONDS)
+        with pytest.raises(JournalFullError):
+            journal.append([record(event_id="refused", payload=bytes(99_999))])
+        journal.append([record(event_id="taken", payload=bytes(99_999))])
+    found = [r.event_id for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD]
+    assert found == ["taken"]
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=50), max_size=10), st.integers(1, 20))
+def test_frames_survive_any_cut(messages: list[bytes], size: int) -> None:
+    stream = b"".join(map(frame, messages))
+    unframer = Unframer()
+    found: list[bytes] = []
+    for at in range(0, len(stream), size):
+        found += unframer.feed(stream[at : at + size])
+    assert found == messages
+
+
+def test_a_frame_too_long_is_noise() -> None:
+    with pytest.raises(FrameError):
+        list(Unframer().feed(b"\xff\xff\xff\xff"))
+
+
+def test_noise_on_the_socket_harms_nobody_else(tmp_path: Path) -> None:
+    with Writing(tmp_path) as path:
+        for noise in (b"\xff\xff\xff\xff", frame(b"\xff\xff")):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                sock.settimeout(SECONDS)
+                sock.connect(str(path))
+                sock.sendall(noise)
+                assert sock.recv(1) == b"", "the writer hangs up"
+        assert BlockingJournal(path, SECONDS).append([record()])[0].sequence >= 1
