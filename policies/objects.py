@@ -104,8 +104,11 @@ class _Encoder:
                     return sent[0]
                 continue
             except RefusedError as error:
-                where = " in ".join(type(holder).__name__ for holder, _ in walks[:0:-1][:4])
-                raise PolicyError(f"cannot be saved: {error} in {where}") from error
+                holders = [
+                    type(obj).__name__ for obj, _ in walks[-2:0:-1] if type(obj) is not tuple
+                ]
+                where = "".join(f" in {name}" for name in holders[:4])
+                raise PolicyError(f"cannot be saved: {error}{where}") from error
             n = self.number.get(id(child))
             if n is None:
                 walks.append((child, self._walk(child)))
@@ -166,18 +169,21 @@ class _Encoder:
 
     def _object(self, obj: object) -> Walk:
         """Any other object: made from its class and arguments, then filled with what it holds."""
+        name = _checked(type(obj))
         try:
             reduced: Any = obj.__reduce_ex__(4)
         except TypeError as error:
             raise RefusedError(str(error)) from error
         if isinstance(reduced, str) or len(reduced) > 5 or id(obj) in self.open:
-            raise RefusedError(f"the {name_of(type(obj))!r}")
+            raise RefusedError(f"an object of the class {name!r}")
         maker, args, state, items, entries = (*reduced, None, None, None)[:5]
-        cls, *args = args if maker is copyreg.__newobj__ else (maker, *args)  # type: ignore[attr-defined]
-        name = _checked(cls)
-        verb = "call" if name in CALLED else "new"
-        if cls is not type(obj) or (verb == "call") != (maker is cls):
-            raise RefusedError(f"the {name_of(type(obj))!r}, made by {name_of(maker)!r},")
+        if maker is copyreg.__newobj__:  # type: ignore[attr-defined]  # typeshed leaves it out
+            maker, *args = args
+            verb = "new"
+        else:
+            verb = "call"
+        if maker is not type(obj) or (verb == "call") != (name in CALLED):
+            raise RefusedError(f"an object of the class {name!r}, made by {name_of(maker)!r}")
         self.open.add(id(obj))
         n = self._make(obj, [verb, name, *(yield from self._each(args))])
         self.open.remove(id(obj))

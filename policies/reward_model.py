@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     Row = Mapping[int, float]  # one action's features, by the hash of their names
 
+# A prediction of a reward in [0, 1] that is greater is none. Up to it no sum or product of an explorer's overflows.
+_GREATEST = 1e100
+_DIVERGED = "it has diverged: roll back to an earlier version, and let it learn in smaller steps, or from standardised features"
+
 
 class RewardModel:
     """An estimator, the number of interactions that it has learned, and of those that it could not.
@@ -49,30 +53,35 @@ class RewardModel:
     def __init__(
         self, spec: Spec, saved: bytes | None = None, learned: int = 0, skipped: int = 0
     ) -> None:
-        self._pure = _try_out(json.dumps(spec))
-        self._lesson = _Lessons(build(spec))
+        try:
+            written = json.dumps(spec, allow_nan=False)
+        except ValueError as error:
+            raise PolicyError(f"model: {error}; numbers must be finite") from error
+        self._pure = _try_out(written)
+        self._estimator = _Estimator(build(spec))
         if saved is not None:
-            self._lesson = self._lesson.of(decode(saved))
+            self._estimator = self._estimator.of(decode(saved))
         self.learned = learned
         self.skipped = skipped
-        self._reader: _Lessons | None = None  # what predicts; made when first needed
+        self._reader: _Estimator | None = None  # what predicts; made when first needed
 
     def predict(self, rows: Iterable[Row]) -> list[float]:
         """The expected reward of each row. Changes no state.
 
         Raises:
-            PolicyError: a prediction is not finite, or fails. Such a model has diverged, and does not come back.
+            PolicyError: a prediction is not finite, beyond all measure, or fails. Such a model has diverged, and does
+                not come back.
         """
         if self._reader is None:
             # Untrained, even estimators that are pure later on may have something to set up.
             alone = self._pure and self.learned > 0
-            self._reader = self._lesson if alone else self._lesson.of(decode(self.save()))
+            self._reader = self._estimator if alone else self._estimator.of(decode(self.save()))
         try:
             answers = [self._reader.predict(row) for row in rows]
         except (ArithmeticError, ValueError) as error:
             raise PolicyError(f"model: cannot predict any more: {error!r}; {_DIVERGED}") from error
         for answer in answers:
-            if not isfinite(answer):
+            if not abs(answer) <= _GREATEST:  # NaN compares false
                 raise PolicyError(f"model: predicts {answer}; {_DIVERGED}")
         return answers
 
@@ -88,24 +97,21 @@ class RewardModel:
         self._reader = None
         self.learned += 1
         try:
-            self._lesson.learn(row, reward, self.learned)
+            self._estimator.learn(row, reward, self.learned)
         except (ArithmeticError, ValueError):
             self.skipped += 1
 
     def save(self) -> bytes:
         """The estimator's canonical bytes."""
-        return encode(self._lesson.estimator)
+        return encode(self._estimator.inner)
 
 
-_DIVERGED = "it has diverged: roll back to an earlier version, and let it learn in smaller steps, or from standardised features"
-
-
-class _Lessons:
+class _Estimator:
     """An estimator behind one face, be it a regressor or a classifier."""
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        *_, last = _steps(inner)
         self.classifies = isinstance(last, Classifier) and not isinstance(
             last, MultiLabelClassifier
         )
@@ -116,21 +122,21 @@ class _Lessons:
             )
         self.weighs = "w" in inspect.signature(last.learn_one).parameters
 
-    def of(self, estimator: Any) -> _Lessons:
+    def of(self, inner: Any) -> _Estimator:
         """The same for another state of the estimator."""
-        if type(estimator) is not type(self.estimator):
+        if type(inner) is not type(self.inner):
             raise PolicyError(
-                f"a state of {type(estimator).__name__}, expected {type(self.estimator).__name__}"
+                f"a state of {type(inner).__name__}, expected {type(self.inner).__name__}"
             )
-        return _Lessons(estimator)
+        return _Estimator(inner)
 
     def predict(self, row: Row) -> float:
         if self.classifies:
-            return float(self.estimator.predict_proba_one(row).get(True, 0.0))
-        return float(self.estimator.predict_one(row))
+            return float(self.inner.predict_proba_one(row).get(True, 0.0))
+        return float(self.inner.predict_one(row) or 0.0)  # None from some that know nothing yet
 
     def learn(self, row: Row, reward: float, number: int) -> None:
-        learn = self.estimator.learn_one
+        learn = self.inner.learn_one
         if not self.classifies:
             learn(row, reward)
         elif reward in (0.0, 1.0):
@@ -158,12 +164,14 @@ def _try_out(spec: str) -> bool:
         PolicyError: see `RewardModel`.
     """
     written = json.loads(spec)
-    one, other = _Lessons(build(written)), _Lessons(build(written))
-    name = " | ".join(type(step).__name__ for step in _steps(one.estimator))
+    one, other = _Estimator(build(written)), _Estimator(build(written))
+    name = " | ".join(type(step).__name__ for step in _steps(one.inner))
     try:
         return _trial(one, other)
     except PolicyError as error:
         raise PolicyError(f"model: {name} cannot be used: {error}") from error
+    except NotImplementedError as error:
+        raise PolicyError(f"model: {name} cannot be used: it gives no probabilities") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError(f"model: {name} cannot be used for rewards: {reason}") from error
@@ -173,48 +181,48 @@ def _steps(estimator: Any) -> Iterable[Any]:
     return estimator.steps.values() if isinstance(estimator, Pipeline) else (estimator,)
 
 
-def _trial(one: _Lessons, other: _Lessons) -> bool:
+def _trial(one: _Estimator, other: _Estimator) -> bool:
     rows = [_row(k) for k in range(_ROWS)]
-    _predictions(encode(one.estimator), one, rows)
-    for lessons in (one, other):
-        _teach(lessons, rows)
-    saved = encode(one.estimator)
-    if encode(other.estimator) != saved:
+    _predictions(encode(one.inner), one, rows)
+    for estimator in (one, other):
+        _teach(estimator, rows)
+    saved = encode(one.inner)
+    if encode(other.inner) != saved:
         raise PolicyError(
             "it does not learn the same thing twice; name a seed for each part that takes one"
         )
     pure = _predictions(saved, one, [*rows, *_UNSEEN])
     resumed = one.of(decode(saved))
-    for lessons in (one, resumed):
-        _teach(lessons, rows)
-    if encode(one.estimator) != encode(resumed.estimator):
+    for estimator in (one, resumed):
+        _teach(estimator, rows)
+    if encode(one.inner) != encode(resumed.inner):
         raise PolicyError("to go on from its saved state is not the same as not to have stopped")
     return pure
 
 
-def _predictions(saved: bytes, lessons: _Lessons, rows: Sequence[Row]) -> bool:
+def _predictions(saved: bytes, estimator: _Estimator, rows: Sequence[Row]) -> bool:
     """Whether predicting leaves this state as it is.
 
     Raises:
         PolicyError: it does not survive being saved, a prediction is not finite, or one changes another.
     """
-    answers = [lessons.of(decode(saved)).predict(row) for row in rows]
+    answers = [estimator.of(decode(saved)).predict(row) for row in rows]
     if not all(map(isfinite, answers)):
         raise PolicyError(f"it predicts {answers}")
     pure = True
     for step in (1, -1):
-        copy = lessons.of(decode(saved))
-        if encode(copy.estimator) != saved:
+        copy = estimator.of(decode(saved))
+        if encode(copy.inner) != saved:
             raise PolicyError("its saved state is not what it was")
         if [copy.predict(row) for row in rows[::step]] != answers[::step]:
             raise PolicyError("a prediction changes those that come after it")
-        pure &= encode(copy.estimator) == saved
+        pure &= encode(copy.inner) == saved
     return pure
 
 
-def _teach(lessons: _Lessons, rows: Sequence[Row]) -> None:
+def _teach(estimator: _Estimator, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
-        lessons.learn(row, (1.0, 0.0, 1.0, 0.25, 0.0)[number % 5], number)
+        estimator.learn(row, (1.0, 0.0, 1.0, 0.25, 0.0)[number % 5], number)
 
 
 # Enough for each of three actions to be learned several times, few enough to take milliseconds.

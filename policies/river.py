@@ -11,6 +11,7 @@ Bits are the same in every process on machines that have the same River, numpy a
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -61,6 +62,7 @@ class RiverSettings(PolicySettings):
     gamma: float = Field(
         default=20.0,
         gt=0.0,
+        le=1e9,
         description="squarecb: how much an action's expected loss counts against it. Higher explores less.",
     )
     gamma_exponent: float = Field(
@@ -112,7 +114,14 @@ class River(Policy):
         return Scored(self._explore(expected), self._low + self._span * expected)
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """See `Policy.learn`. A reward outside the app's range counts as its nearer end."""
+        """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
+
+        Raises:
+            PolicyError: a reward is not finite: one NaN would stay in a model for ever. Nothing is learned then.
+        """
+        for interaction in interactions:
+            if not isfinite(interaction.reward):
+                raise PolicyError(f"reward: is {interaction.reward}; must be finite")
         for interaction in interactions:
             chosen = interaction.actions.take(np.array([interaction.chosen]))
             (row,) = self._rows(interaction.context, chosen)
@@ -133,21 +142,21 @@ class River(Policy):
         """Each action as the model sees it."""
         kind = self._settings.interactions
         values = context.value.tolist()
-        plain = dict(zip(context.index.tolist(), values, strict=True))
+        plain = list(zip(context.index.tolist(), values, strict=True))
         ids = np.array([action_index(action) for action in actions.ids], np.uint64)
+        by_id = _crossed(context.index, ids).tolist() if kind in ("action_id", "both") else ()
         for k, own in enumerate(ids.tolist()):
             features = actions.of(k)
-            row = {
-                own: 1.0,
-                **dict(zip(features.index.tolist(), features.value.tolist(), strict=True)),
-            }
+            row = {own: 1.0}
+            row.update(zip(features.index.tolist(), features.value.tolist(), strict=True))
             if kind in ("none", "action_features"):
                 row.update(plain)
             if kind in ("action_id", "both"):
-                row.update(zip(_crossed(context.index, ids[k : k + 1]), values, strict=True))
+                row.update(zip(by_id[k], values, strict=True))
             if kind in ("action_features", "both"):
+                crossed = _crossed(context.index, features.index).ravel().tolist()
                 products = np.outer(features.value, context.value).ravel().tolist()
-                row.update(zip(_crossed(context.index, features.index), products, strict=True))
+                row.update(zip(crossed, products, strict=True))
             yield row
 
     def state(self) -> bytes:
@@ -179,13 +188,13 @@ class River(Policy):
         return {"policy": cls.name, **settings.model_dump(include=set(cls.structural))}
 
 
-def _crossed(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> list[int]:
-    """The index of the product of each of `other` with each of `one`, other by other.
+def _crossed(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The index of the product of each of `other` [m] with each of `one` [n], as [m, n].
 
     The finalizer of SplitMix64 (Steele, Lea & Flood 2014) on a sum in which one side is spread out first.
     """
-    x = (one + other[:, np.newaxis] * np.uint64(0x9E3779B97F4A7C15)).ravel()
+    x = one + other[:, np.newaxis] * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: list[int] = (x ^ (x >> np.uint64(31))).tolist()
+    mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
     return mixed

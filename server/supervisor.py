@@ -31,6 +31,8 @@ log = structlog.get_logger("supervisor")
 # Seconds before a child that died is started again: at once after a healthy run, else doubling up to the maximum.
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
+# Seconds between two attempts to write the service's address.
+_RETRY_SECONDS = 1.0
 # A child that ran this long was healthy (seconds).
 _HEALTHY = 10.0
 # Seconds that a child may take to stop beyond its own drain time before it is killed.
@@ -52,6 +54,7 @@ class Supervisor:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._supervised: dict[str, asyncio.Task[None]] = {}
         self._failed = False
+        self._again: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
         """Asks for an orderly stop. May be called again."""
@@ -154,7 +157,14 @@ class Supervisor:
             "port": port,
             "pids": {"supervisor": os.getpid(), **pids},
         }
-        replace(self._folder.service, json.dumps(service).encode(), durable=False)
+        try:
+            replace(self._folder.service, json.dumps(service).encode(), durable=False)
+        except OSError as error:  # a full disk, say, which must not end the service
+            log.error("cannot write the service's address; trying again", error=str(error))
+            if self._again is not None:
+                self._again.cancel()
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(_RETRY_SECONDS, self._write_service, port)
 
 
 @contextlib.contextmanager

@@ -70,9 +70,7 @@ def decide(
     draws = min(slots, int(np.count_nonzero(pmf)))
     us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(draws)]
     drawn, probabilities = draw_without_replacement(pmf, us)
-    if (
-        draws < slots
-    ):  # without a floor fewer actions may have a probability: the best others follow
+    if draws < slots:  # without a floor not all have a probability: the best others follow
         drawn += [k for k in order if k not in drawn][: slots - draws]
         probabilities += [1.0] * (slots - draws)
     preferred = int(eligible[drawn[0]])

@@ -224,7 +224,7 @@ class _App:
         self._status = folder.status(name)
         self._publisher = Publisher(folder.snapshot(name), config.learner.publish.total_seconds())
         self._pinned = 0  # version last published because it was pinned
-        self._failed = False
+        self._failing: set[str] = set()  # what could not be done when it was last tried
 
     def step(self, record: LogRecord) -> None:
         """Folds one record; takes a checkpoint where one is due."""
@@ -291,11 +291,11 @@ class _App:
         """Files that can be made again must not stop the fold: a full disk is reported once, and tried again."""
         try:
             action()
-            self._failed = False
+            self._failing.discard(what)
         except OSError as error:
-            if not self._failed:
+            if what not in self._failing:
                 log.error(f"cannot {what}; going on without", app=self.name, error=str(error))
-            self._failed = True
+            self._failing.add(what)
 
 
 def _record(app: str, kind: pb.Kind, payload: bytes) -> pb.Record:

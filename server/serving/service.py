@@ -252,20 +252,22 @@ class DecisionService:
     ) -> None:
         """The caller has gone before the journal answered: decisions that it made have been shown to nobody.
 
-        Those that were in the log before may well have been.
+        Those that were in the log before may well have been. Where the journal keeps silent nobody can know; it will
+        read both, one after the other, when it comes back.
         """
+        headers = [record.header for record in records]
         try:
             acks = await self._journal.wait(answer)
-        except (JournalFullError, JournalUnavailableError) as error:
-            log.warning("a call has ended before the journal could answer it", error=str(error))
-        else:
-            await self._undelivered(
-                record.header
-                for record, ack in zip(records, acks, strict=True)
-                if record.header.kind == pb.KIND_DECISION and not ack.HasField("stored")
-            )
+            headers = [
+                h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")
+            ]
+        except JournalFullError:
+            return
+        except JournalUnavailableError:
+            pass
         finally:
             answer.cancel()
+        await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)
 
     async def _undelivered(self, decisions: Iterable[pb.Header]) -> None:
         """Says in the log that nobody was shown these decisions."""

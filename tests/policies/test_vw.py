@@ -653,4 +653,3 @@ def test_it_learns_image_segments() -> None:
             model.learn([Interaction(features, among, chosen, scored.pmf, rewards[-1])])
         earned.append(sum(rewards[-500:]) / 500)
     assert sum(earned) / 5 >= 0.78, f"mean rewards of the last 500 rounds: {earned}"
-    assert min(earned) >= 0.7, f"mean rewards of the last 500 rounds: {earned}"

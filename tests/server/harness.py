@@ -148,8 +148,13 @@ class Service:
         self._hang_up()  # a server waits a second for clients that are connected but silent
         if self._process is None:
             return 0
-        self._process.terminate()
+        self.terminate()
         return self.wait_stopped()
+
+    def terminate(self) -> None:
+        """SIGTERM, and nothing else."""
+        assert self._process is not None
+        self._process.terminate()
 
     def wait_stopped(self) -> int:
         """Waits for the supervisor's end; returns its exit code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -135,6 +136,14 @@ def test_a_failed_replacement_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         replace(path, "no bytes", durable=True)  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_replacing_one_file_from_many_threads(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as pool:
+        for written in [pool.submit(replace, path, b"x" * 99_999, durable=True) for _ in range(40)]:
+            written.result()
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

@@ -266,7 +266,7 @@ def test_what_counts_and_what_does_not(service: Service) -> None:
     assert found["n"] == 4
     assert found["r"] == 1.0 + 0.5 + 0.25 + 0.0, "of first slots: retried, early, shown, slots"
     reward(service, "plain", "retried", 1.0, reward_id="another")
-    service.wait_counters("plain", dangling_rewards=1, matured=4)
+    service.wait_counters("plain", late_rewards=1, dangling_rewards=0, matured=4)
 
 
 def test_a_window_is_measured_by_origin(service: Service) -> None:

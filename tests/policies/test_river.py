@@ -1,0 +1,423 @@
+"""River's models as policies: what they see, what they learn, how they explore, and which of them may not serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from math import inf, nan, sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import river_models
+from numpy.testing import assert_allclose
+
+from policies import ActionSet, Features, Interaction, ModelSpec, PolicyError
+from policies.checks import CHECKS
+from policies.features import action_index
+from policies.pack import pack, unpack
+from policies.registry import create, restore, same_shape
+from policies.sampler import Purpose, draw, uniform
+from simulator.worlds import image_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from policies import Policy
+
+UNIT = (0.0, 1.0)
+LOGISTIC, LINEAR = river_models.LOGISTIC, river_models.LINEAR
+# Steps of 1/4 and nothing else that moves: w += 1/4 * 2 * (reward - w'x) * x, by hand.
+QUARTER = {LINEAR: {"optimizer": {"optim.SGD": {"lr": 0.25}}, "intercept_lr": 0.0}}
+PRIOR = "dummy.PriorClassifier"  # predicts the share of True among its labels; takes no weights
+
+
+def policy(reward_range: tuple[float, float] = UNIT, **settings: object) -> Policy:
+    return create({"type": "river", **settings}, reward_range)
+
+
+def features(values: Mapping[int, float]) -> Features:
+    """Features of these indices."""
+    index = np.array(sorted(values), np.uint64)
+    value = np.array([values[i] for i in sorted(values)], np.float64)
+    return Features(
+        index, value, np.full(len(index), ord("c"), np.uint8), np.ones(len(index), np.bool_)
+    )
+
+
+def actions(**values: Mapping[int, float]) -> ActionSet:
+    """Actions of these ids, with features of these indices."""
+    sets = [features(own) for own in values.values()]
+    joined = Features(
+        *(
+            np.concatenate([getattr(own, part) for own in sets])
+            for part in ("index", "value", "namespace", "numeric")
+        )
+    )
+    return ActionSet(tuple(values), np.cumsum([0, *map(len, sets)]), joined)
+
+
+NOTHING = features({})
+AB = actions(a={}, b={})
+
+
+def interaction(
+    reward: float, chosen: int = 0, context: Features = NOTHING, among: ActionSet = AB
+) -> Interaction:
+    return Interaction(context, among, chosen, np.full(len(among), 1 / len(among)), reward)
+
+
+def scores(model: Policy, context: Features = NOTHING, among: ActionSet = AB) -> list[float]:
+    found: list[float] = model.pmf(context, among, 0).scores.tolist()
+    return found
+
+
+# Exploration
+
+
+def test_squarecb_by_hand() -> None:
+    """After one reward of 1, w_a = 1/4 * 2 * 1 = 1/2, so the gap is 1/2 and gamma_1 = 20 * 1^0.5: p_b = 1/(2 + 10)."""
+    model = policy(model=QUARTER)
+    assert model.pmf(NOTHING, AB, 0).pmf.tolist() == [0.5, 0.5]
+    model.learn([interaction(1.0)])
+    scored = model.pmf(NOTHING, AB, 0)
+    assert scored.scores.tolist() == [0.5, 0.0]
+    assert_allclose(scored.pmf, [11 / 12, 1 / 12], rtol=1e-15)
+
+
+def test_gamma_grows_with_the_interactions_learned() -> None:
+    """With a constant gap of 1/2, p_b = 1 / (2 + gamma * n^exponent / 2)."""
+    model = policy(model="dummy.NoChangeClassifier", gamma=3.0, gamma_exponent=1.0)
+    for n in (1, 2, 3):
+        model.learn([interaction(1.0)])
+        assert model.pmf(NOTHING, AB, 0).pmf.tolist() == [0.5, 0.5]  # it sees no features: no gap
+    model = policy(model=QUARTER, gamma=3.0, gamma_exponent=1.0)
+    for n in (1, 2, 3):
+        model.learn([interaction(0.5 if n > 1 else 1.0)])
+        assert scores(model) == [0.5, 0.0]
+        assert_allclose(model.pmf(NOTHING, AB, 0).pmf[1], 1 / (2 + 3.0 * n / 2), rtol=1e-15)
+
+
+def test_epsilon_and_greedy() -> None:
+    for settings, expected in (
+        ({"explorer": "epsilon", "epsilon": 0.2}, [0.9, 0.1]),
+        ({"explorer": "greedy"}, [1.0, 0.0]),
+    ):
+        model = policy(model=QUARTER, **settings)
+        assert model.pmf(NOTHING, AB, 0).pmf.tolist() == [0.5, 0.5]
+        model.learn([interaction(1.0)])
+        assert_allclose(model.pmf(NOTHING, AB, 0).pmf, expected, rtol=1e-15)
+
+
+def test_explorers_may_change_under_way_but_not_the_model() -> None:
+    one = {"type": "river", "explorer": "greedy", "gamma": 1.0}
+    assert same_shape(one, {"type": "river", "epsilon": 0.5})
+    assert not same_shape(one, {"type": "river", "model": LINEAR})
+    assert not same_shape(one, {"type": "river", "interactions": "none"})
+
+
+# Rewards
+
+
+def test_scores_are_in_units_of_the_reward_and_gaps_in_units_of_its_range() -> None:
+    """A reward of 30 in [10, 30] is 1: half of it is learned, that is 10 + 20 * 1/2; the pmf is as for [0, 1]."""
+    wide, unit = policy((10.0, 30.0), model=QUARTER), policy(model=QUARTER)
+    wide.learn([interaction(30.0)])
+    unit.learn([interaction(1.0)])
+    assert scores(wide) == [20.0, 10.0]
+    assert wide.pmf(NOTHING, AB, 0).pmf.tolist() == unit.pmf(NOTHING, AB, 0).pmf.tolist()
+
+
+def test_a_reward_outside_its_range_counts_as_the_nearer_end() -> None:
+    model = policy(model=QUARTER)
+    model.learn([interaction(7.0)])
+    assert scores(model) == [0.5, 0.0]
+
+
+def test_a_classifier_with_weights_learns_shares() -> None:
+    """True with the share as its weight, False with the rest, so that the mean is kept."""
+    model = policy(model={LOGISTIC: {"optimizer": {"optim.SGD": {"lr": 0.05}}}})
+    for _ in range(400):
+        model.learn([interaction(0.25)])
+    assert_allclose(scores(model)[0], 0.25, atol=0.01)
+
+
+def test_weights_are_used_in_pipelines_too() -> None:
+    plain, piped = policy(model=LOGISTIC), policy(model=["preprocessing.Normalizer", LOGISTIC])
+    for model in (plain, piped):
+        model.learn([interaction(0.25)])
+    assert_allclose(scores(piped), scores(plain), rtol=1e-12)  # a lone 1 is its own normal form
+
+
+def test_a_classifier_without_weights_learns_labels_of_that_mean() -> None:
+    model = policy(model=PRIOR)
+    n = 4_000
+    model.learn([interaction(0.25)] * n)
+    assert abs(scores(model)[0] - 0.25) < 5 * sqrt(0.25 * 0.75 / n)  # five standard deviations
+
+
+def test_the_ends_of_the_range_are_plain_labels() -> None:
+    model = policy((-1.0, 1.0), model=PRIOR)
+    model.learn([interaction(1.0), interaction(-1.0), interaction(-1.0), interaction(-1.0)])
+    assert_allclose(scores(model), [-0.5, -0.5])  # a quarter of the range above its bottom
+
+
+# What the model sees
+
+
+def gap(model: Policy, context: Features, among: ActionSet) -> float:
+    first, second = scores(model, context, among)
+    return first - second
+
+
+LEFT, RIGHT = features({1: 1.0, 3: 1.0}), features({2: 1.0, 3: 1.0})
+SWEET, SOUR = {11: 1.0}, {12: 1.0}
+TASTES = actions(a=SWEET, b=SOUR)
+NEW_TASTES = actions(y=SWEET, z=SOUR)
+
+
+def matched(interactions: str) -> Policy:
+    """Has learned that on the left the first action is right, on the right the second."""
+    model = policy(model=QUARTER, interactions=interactions, explorer="greedy")
+    for _ in range(20):
+        for context, best in ((LEFT, 0), (RIGHT, 1)):
+            for k in (0, 1):
+                model.learn([interaction(float(k == best), k, context, TASTES)])
+    return model
+
+
+@pytest.mark.parametrize("interactions", ["action_id", "action_features", "both"])
+def test_interactions_let_the_context_choose(interactions: str) -> None:
+    model = matched(interactions)
+    assert gap(model, LEFT, TASTES) > 0.3
+    assert gap(model, RIGHT, TASTES) < -0.3
+
+
+def test_without_interactions_no_context_changes_a_linear_model_s_choice() -> None:
+    model = matched("none")
+    assert_allclose(gap(model, LEFT, TASTES), gap(model, RIGHT, TASTES), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("interactions", "carries"), [("action_id", False), ("action_features", True), ("both", True)]
+)
+def test_features_carry_over_to_new_actions(interactions: str, *, carries: bool) -> None:
+    model = matched(interactions)
+    assert (gap(model, LEFT, NEW_TASTES) > 0.1) is carries
+    assert (gap(model, RIGHT, NEW_TASTES) < -0.1) is carries
+
+
+def test_actions_without_features_are_told_apart() -> None:
+    for interactions in ("action_id", "action_features", "both", "none"):
+        model = policy(model=QUARTER, interactions=interactions)
+        model.learn([interaction(1.0)])
+        assert scores(model) == [0.5, 0.0]
+
+
+def test_the_model_s_features_by_hand() -> None:
+    """What a linear model has weights of after one lesson is what it saw."""
+    context, among = features({1: 2.0}), actions(a={11: 3.0, 12: 5.0})
+    own = action_index("a")
+    for interactions, known, products in (
+        ("none", {own: 1.0, 11: 3.0, 12: 5.0, 1: 2.0}, []),
+        ("action_id", {own: 1.0, 11: 3.0, 12: 5.0}, [2.0]),
+        ("action_features", {own: 1.0, 11: 3.0, 12: 5.0, 1: 2.0}, [6.0, 10.0]),
+        ("both", {own: 1.0, 11: 3.0, 12: 5.0}, [2.0, 6.0, 10.0]),
+    ):
+        model: Any = policy(model=QUARTER, interactions=interactions)
+        model.learn([interaction(1.0, 0, context, among)])
+        # Each weight is 1/4 * 2 * the value that it belongs to.
+        seen = {i: 2 * w for i, w in model._model._estimator.inner.weights.items()}
+        assert {i: seen.pop(i) for i in known} == known, interactions
+        assert sorted(seen.values()) == products, interactions
+
+
+# Poison
+
+
+def test_a_reward_that_is_not_finite_is_refused_before_anything_is_learned() -> None:
+    model = policy()
+    before = model.state()
+    for reward in (nan, inf, -inf):
+        with pytest.raises(PolicyError, match="reward: is .*must be finite"):
+            model.learn([interaction(1.0), interaction(reward)])
+    assert model.state() == before
+
+
+def test_a_model_that_has_diverged_says_so_and_the_fold_goes_on() -> None:
+    model = policy(model={LINEAR: {"optimizer": {"optim.SGD": {"lr": 10.0}}}})
+    context = features({1: 1e6})
+    for _ in range(60):
+        model.learn([interaction(1.0, context=context)])
+    with pytest.raises(PolicyError, match="it has diverged: roll back"):
+        model.pmf(context, AB, 0)
+    copy = restore(
+        {"type": "river", "model": {LINEAR: {"optimizer": {"optim.SGD": {"lr": 10.0}}}}},
+        UNIT,
+        model.state(),
+    )
+    assert copy.state() == model.state()
+
+
+def test_lessons_over_which_arithmetic_fails_are_counted() -> None:
+    """River's gradient trees divide by the spread of a feature, which is 0 here."""
+    config = {"type": "river", "model": {"tree.SGTClassifier": {"grace_period": 5}}}
+    model: Any = create(config, UNIT)
+    model.learn([interaction(1.0)] * 20)
+    header, _ = unpack(model.state())
+    assert header["learned"] == 20
+    assert 0 < header["skipped"] < 20
+    assert restore(config, UNIT, model.state()).state() == model.state()
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("linear_model.LogisticRegresion", "did you mean 'linear_model.LogisticRegression'"),
+        ("optim.AdaGradd", "did you mean 'optim.AdaGrad'"),
+        ({LOGISTIC: {"optimiser": "optim.SGD"}}, r"LogisticRegression\.optimiser: .*'optimizer'"),
+        ({LOGISTIC: {"optimizer": {"optim.SGD": {"rate": 1}}}}, r"optim\.SGD\.rate: .* it has lr"),
+        ({LOGISTIC: {"optimizer": "optim.Sgd"}}, "did you mean 'optim.SGD'"),
+        ({LOGISTIC: 0.1}, "expected {parameter: value}"),
+        ({LOGISTIC: {"l1": 0.1, "l2": 0.1}}, "joint use of L1 and L2"),
+        ({LOGISTIC: {"clip_gradient": inf}}, "numbers must be finite"),
+        ({"ensemble.BaggingClassifier": {}}, "missing 1 required positional argument: 'model'"),
+        ("optim.SGD", "SGD is neither a regressor nor a classifier"),
+        (
+            ["preprocessing.StandardScaler"],
+            "StandardScaler is neither a regressor nor a classifier",
+        ),
+        ("cluster.KMeans", "KMeans is neither a regressor nor a classifier"),
+        ("os.system", "expected a class of River's"),
+        ("river.linear_model.LogisticRegression", "expected a class of River's"),
+        ("datasets.Phishing", "expected a class of River's"),
+        ("stream.Cache", "expected a class of River's"),
+        ("linear_model.base.GLM", "River has no class"),
+        ("linear_model.__dict__.X", "expected a class of River's"),
+        ("bandit.datasets.NewsArticles", "River has no class"),
+        ("utils.math.Any", "River has no class"),
+        ("base.Classifier", "River has no class"),
+        (3, "expected a class of River's"),
+        ({}, "expected a class of River's"),
+        ({LOGISTIC: {}, LINEAR: {}}, "expected a class of River's"),
+    ],
+    ids=str,
+)
+def test_wrong_models_are_refused(model: object, message: str) -> None:
+    with pytest.raises(PolicyError, match=f"^model.*{message}"):
+        policy(model=model)
+
+
+def test_parts_without_a_seed_get_one() -> None:
+    first, second = (policy(model="forest.ARFClassifier", interactions="none") for _ in range(2))
+    for model in (first, second):
+        model.learn([interaction(float(k % 2), k % 2) for k in range(20)])
+    assert first.state() == second.state()
+    with pytest.raises(PolicyError, match="name a seed"):
+        policy(model={"forest.ARFClassifier": {"seed": None}})
+
+
+def test_ways_to_write_a_pipeline() -> None:
+    steps = ["preprocessing.StandardScaler", {LOGISTIC: {"l2": 0.1}}]
+    short, long = policy(model=steps), policy(model={"compose.Pipeline": steps})
+    for model in (short, long):
+        model.learn([interaction(1.0, context=LEFT)])
+    assert scores(short, LEFT) == scores(long, LEFT)
+
+
+# State
+
+
+def test_foreign_states_are_refused() -> None:
+    state = policy().state()
+    header, arrays = unpack(state)
+    for config in ({"model": LINEAR}, {"interactions": "both"}):
+        with pytest.raises(PolicyError, match="a state of .*, expected"):
+            restore({"type": "river", **config}, UNIT, state)
+    for change in ({"learned": -1}, {"skipped": 1}, {"learned": "1"}, {"extra": 1}):
+        with pytest.raises(PolicyError, match="a state "):
+            restore({"type": "river"}, UNIT, pack({**header, **change}, arrays))
+    other = unpack(policy(model=LINEAR).state())[1]
+    with pytest.raises(PolicyError, match="LinearRegression, expected LogisticRegression"):
+        restore({"type": "river"}, UNIT, pack(header, other))
+
+
+CONFIGS = {
+    "scaler": {"model": ["preprocessing.StandardScaler", LOGISTIC], "interactions": "both"},
+    "tree": {
+        "model": {"tree.HoeffdingTreeRegressor": {"grace_period": 20}},
+        "interactions": "none",
+        "explorer": "epsilon",
+    },
+}
+# The tree has not split enough after 600 rounds; the scaler does not keep 1,000,000 x 1,000,000 apart from 0.
+CONTRACT = [check for check in CHECKS if check.__name__ != "it_learns"]
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_contract(config: Mapping[str, object], check: Callable[[ModelSpec], None]) -> None:
+    """Of models beyond the default: one that changes when it predicts, and one that grows."""
+    check(ModelSpec({"type": "river", **config}))
+
+
+# All of River
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[dict[str, dict[str, Any]]]:
+    """What became of every estimator, in two processes that hash strings differently."""
+    root = Path(__file__).parents[2]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("river_models.py")],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    return [json.loads(run.communicate()[0]) for run in runs]
+
+
+@pytest.mark.parametrize("name", river_models.names())
+def test_every_estimator_serves_or_is_refused(
+    name: str, outcomes: list[dict[str, dict[str, Any]]]
+) -> None:
+    one, other = (outcome[name] for outcome in outcomes)
+    assert one == other, "processes disagree"
+    if name in river_models.REFUSED:
+        assert river_models.REFUSED[name] in one["refused"]
+    else:
+        assert one.get("problems", one) == []
+
+
+# How well it learns
+
+
+def last_500(seed: int, **settings: object) -> float:
+    """The mean reward of the last 500 of 2,310 rows, rewards learned at once."""
+    world = image_segments(seed)
+    offered = world.action_set()
+    spec = ModelSpec({"type": "river", **settings}, min_exploration=0.02, reward_range=UNIT)
+    model = spec.build()
+    rewards = []
+    for t, row in enumerate(world):
+        scored = model.pmf(row.context(), offered, 0)
+        chosen = draw(scored.pmf, uniform(b"river", Purpose.DRAW, seed, str(t)))
+        rewards.append(row.reward(offered.ids[chosen]))
+        model.learn([Interaction(row.context(), offered, chosen, scored.pmf, rewards[-1])])
+    return sum(rewards[-500:]) / 500
+
+
+def test_image_segments() -> None:
+    """Chance earns 1/7. Measured on seeds 1 to 5: .84 to .90."""
+    earned = [last_500(seed) for seed in range(1, 6)]
+    assert min(earned) >= 0.80, earned
