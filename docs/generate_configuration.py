@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,8 @@ INTRODUCTION = """# Configuration
 rankd reads `rankd.yaml`, from `--config` or the data folder. An empty file, or none, works: one app named `default`.
 Durations are seconds, or a number with a unit: `500ms`, `2s`, `10m`, `1h`, `7d`. An unknown setting is an error that names it.
 
-The environment goes before the file: `RANKD_SERVER__PORT=6000` sets `server.port`,
-`RANKD_APPS='{"default": {"mode": "apprentice"}}'` sets the apps.
+The environment goes before the file, and the command line before both: `RANKD_SERVER__PORT=6000` sets `server.port`,
+`RANKD_APPS='{"default": {"mode": "apprentice"}}'` sets that app's mode.
 
 This page is generated from the settings themselves.
 """

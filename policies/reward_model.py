@@ -207,8 +207,9 @@ def _predictions(saved: bytes, estimator: _Estimator, rows: Sequence[Row]) -> bo
         PolicyError: it does not survive being saved, a prediction is not finite, or one changes another.
     """
     answers = [estimator.of(decode(saved)).predict(row) for row in rows]
-    if not all(map(isfinite, answers)):
-        raise PolicyError(f"it predicts {answers}")
+    for answer in answers:
+        if not isfinite(answer):
+            raise PolicyError(f"it predicts {answer}")
     pure = True
     for step in (1, -1):
         copy = estimator.of(decode(saved))

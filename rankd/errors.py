@@ -126,7 +126,7 @@ class Unavailable(RankdError):  # noqa: N818
     """The service cannot be reached, or is starting or stopping.
 
     May be retried: yes, with the same ids. The client has done so until the timeout.
-    gRPC status: UNAVAILABLE (14).
+    gRPC status: UNAVAILABLE (14), CANCELLED (1).
     """
 
     status = 14
@@ -166,7 +166,8 @@ _CLASSES: dict[int, type[RankdError]] = {
         Unavailable,
     )
 }
-_CLASSES |= {2: InternalError, 15: InternalError}
+# CANCELLED is what a server says to a call that reaches it while it stops.
+_CLASSES |= {1: Unavailable, 2: InternalError, 15: InternalError}
 
 
 def error_of(

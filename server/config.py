@@ -179,7 +179,9 @@ class Limits(_Section):
     batch: int = Field(1000, ge=1, description="Requests in one batch.")
     magnitude: float = Field(1e6, gt=0, description="Greatest absolute value of a number.")
     features: int = Field(
-        100_000, ge=1, description="Features in one request: names, and elements of vectors."
+        1_000_000,
+        ge=1,
+        description="Features in one request: names and elements of vectors, those of the context once for each action.",
     )
 
 
@@ -211,7 +213,7 @@ class LogConfig(_Section):
         description="Tolerance when a reward's time is compared with its decision's.",
     )
     clock_cap: Duration = Field(
-        timedelta(seconds=5),
+        timedelta(seconds=2),
         description="The most that the log's clock advances between two records: an outage counts as this.",
     )
     max_age: Duration = Field(
@@ -265,10 +267,12 @@ class Config(BaseSettings):
     def fold_settings(self, app: str, salt: str) -> FoldSettings:
         """What the fold of one app depends on; the salt is used where the app sets none."""
         config = self.apps[app]
+        policy, settings = settings_of(config.policy)
         return FoldSettings(
             app=app,
             salt=config.salt or salt,
-            policy=config.policy,
+            # With all defaults written out: a later version's may be others, and the log must keep its meaning.
+            policy={"type": policy.name, **settings.model_dump(mode="json")},
             standardise=config.standardise,
             min_exploration=config.min_exploration,
             mode=config.mode,

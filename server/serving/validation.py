@@ -89,17 +89,21 @@ def _slots(request: pb.RankRequest, eligible: int) -> list[str]:
 
 
 def _check_size(request: pb.RankRequest, limits: Limits) -> None:
-    total = 0
-    for group in request.context:
-        total += len(group.numeric_names) + len(group.categorical_names)
-        total += len(group.vector_data) // 4
-    for rows in request.action_features:
-        total += len(rows.numeric_names) + len(rows.categorical_names)
-        total += len(rows.vector_data) // 4
+    """Every action is scored with the context, so a small request can be a lot of work."""
+    context = sum(
+        len(group.numeric_names) + len(group.categorical_names) + len(group.vector_data) // 4
+        for group in request.context
+    )
+    actions = sum(
+        len(rows.numeric_names) + len(rows.categorical_names) + len(rows.vector_data) // 4
+        for rows in request.action_features
+    )
+    total = context * len(request.action_ids) + actions
     if total > limits.features:
         raise InvalidArgumentError(
             "context",
-            f"with action_features has {total} features; at most {limits.features} are allowed",
+            f"has {context} features for each of {len(request.action_ids)} actions, and action_features has {actions}: "
+            f"{total} in all; at most {limits.features} are allowed",
         )
 
 

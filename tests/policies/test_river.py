@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from importlib import import_module
 from math import inf, nan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import river_models
 from numpy.testing import assert_allclose
 
 from policies import ActionSet, Features, Interaction, ModelSpec, PolicyError
@@ -29,10 +28,17 @@ if TYPE_CHECKING:
 
     from policies import Policy
 
+river_models: Any = import_module("river_models")  # beside this file
+
 UNIT = (0.0, 1.0)
 LOGISTIC, LINEAR = river_models.LOGISTIC, river_models.LINEAR
+UNSEEDED = {
+    **river_models.TWO_REGRESSORS,
+    "policy": {"bandit.EpsilonGreedy": {"epsilon": 0.5, "seed": None}},
+}
 # Steps of 1/4 and nothing else that moves: w += 1/4 * 2 * (reward - w'x) * x, by hand.
 QUARTER = {LINEAR: {"optimizer": {"optim.SGD": {"lr": 0.25}}, "intercept_lr": 0.0}}
+SMALL = {LINEAR: {"optimizer": {"optim.SGD": {"lr": 0.05}}, "intercept_lr": 0.0}}
 PRIOR = "dummy.PriorClassifier"  # predicts the share of True among its labels; takes no weights
 
 
@@ -91,10 +97,6 @@ def test_squarecb_by_hand() -> None:
 
 def test_gamma_grows_with_the_interactions_learned() -> None:
     """With a constant gap of 1/2, p_b = 1 / (2 + gamma * n^exponent / 2)."""
-    model = policy(model="dummy.NoChangeClassifier", gamma=3.0, gamma_exponent=1.0)
-    for n in (1, 2, 3):
-        model.learn([interaction(1.0)])
-        assert model.pmf(NOTHING, AB, 0).pmf.tolist() == [0.5, 0.5]  # it sees no features: no gap
     model = policy(model=QUARTER, gamma=3.0, gamma_exponent=1.0)
     for n in (1, 2, 3):
         model.learn([interaction(0.5 if n > 1 else 1.0)])
@@ -182,8 +184,8 @@ NEW_TASTES = actions(y=SWEET, z=SOUR)
 
 def matched(interactions: str) -> Policy:
     """Has learned that on the left the first action is right, on the right the second."""
-    model = policy(model=QUARTER, interactions=interactions, explorer="greedy")
-    for _ in range(20):
+    model = policy(model=SMALL, interactions=interactions, explorer="greedy")
+    for _ in range(50):
         for context, best in ((LEFT, 0), (RIGHT, 1)):
             for k in (0, 1):
                 model.learn([interaction(float(k == best), k, context, TASTES)])
@@ -243,34 +245,30 @@ def test_a_reward_that_is_not_finite_is_refused_before_anything_is_learned() -> 
     model = policy()
     before = model.state()
     for reward in (nan, inf, -inf):
-        with pytest.raises(PolicyError, match="reward: is .*must be finite"):
+        with pytest.raises(PolicyError, match="must be finite"):
             model.learn([interaction(1.0), interaction(reward)])
     assert model.state() == before
 
 
 def test_a_model_that_has_diverged_says_so_and_the_fold_goes_on() -> None:
-    model = policy(model={LINEAR: {"optimizer": {"optim.SGD": {"lr": 10.0}}}})
+    wild = {LINEAR: {"optimizer": {"optim.SGD": {"lr": 10.0}}, "clip_gradient": 1e300}}
+    model = policy(model=wild)
     context = features({1: 1e6})
-    for _ in range(60):
+    assert scores(model, context) == [0.0, 0.0]
+    for _ in range(40):
         model.learn([interaction(1.0, context=context)])
     with pytest.raises(PolicyError, match="it has diverged: roll back"):
         model.pmf(context, AB, 0)
-    copy = restore(
-        {"type": "river", "model": {LINEAR: {"optimizer": {"optim.SGD": {"lr": 10.0}}}}},
-        UNIT,
-        model.state(),
-    )
-    assert copy.state() == model.state()
+    assert restore({"type": "river", "model": wild}, UNIT, model.state()).state() == model.state()
 
 
 def test_lessons_over_which_arithmetic_fails_are_counted() -> None:
-    """River's gradient trees divide by the spread of a feature, which is 0 here."""
-    config = {"type": "river", "model": {"tree.SGTClassifier": {"grace_period": 5}}}
-    model: Any = create(config, UNIT)
-    model.learn([interaction(1.0)] * 20)
+    """After 100 lessons River's gradient trees divide by the spread of each feature. It is 0 here, from then on."""
+    config = {"type": "river", "model": "tree.SGTClassifier"}
+    model = create(config, UNIT)
+    model.learn([interaction(1.0)] * 150)
     header, _ = unpack(model.state())
-    assert header["learned"] == 20
-    assert 0 < header["skipped"] < 20
+    assert (header["learned"], header["skipped"]) == (150, 51)
     assert restore(config, UNIT, model.state()).state() == model.state()
 
 
@@ -287,7 +285,7 @@ def test_lessons_over_which_arithmetic_fails_are_counted() -> None:
         ({LOGISTIC: {"optimizer": "optim.Sgd"}}, "did you mean 'optim.SGD'"),
         ({LOGISTIC: 0.1}, "expected {parameter: value}"),
         ({LOGISTIC: {"l1": 0.1, "l2": 0.1}}, "joint use of L1 and L2"),
-        ({LOGISTIC: {"clip_gradient": inf}}, "numbers must be finite"),
+        ({LOGISTIC: {"clip_gradient": inf}}, "finite number"),
         ({"ensemble.BaggingClassifier": {}}, "missing 1 required positional argument: 'model'"),
         ("optim.SGD", "SGD is neither a regressor nor a classifier"),
         (
@@ -300,7 +298,7 @@ def test_lessons_over_which_arithmetic_fails_are_counted() -> None:
         ("datasets.Phishing", "expected a class of River's"),
         ("stream.Cache", "expected a class of River's"),
         ("linear_model.base.GLM", "River has no class"),
-        ("linear_model.__dict__.X", "expected a class of River's"),
+        ("linear_model.__dict__.X", "River has no class"),
         ("bandit.datasets.NewsArticles", "River has no class"),
         ("utils.math.Any", "River has no class"),
         ("base.Classifier", "River has no class"),
@@ -324,6 +322,40 @@ def test_parts_without_a_seed_get_one() -> None:
         policy(model={"forest.ARFClassifier": {"seed": None}})
 
 
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (
+            ["preprocessing.MinMaxScaler", LOGISTIC],
+            r"MinMaxScaler \| LogisticRegression .*predicts nan",
+        ),
+        ("facto.FMRegressor", "FMRegressor .* a prediction changes those that come after it"),
+        ("ensemble.VotingClassifier", "missing"),
+        ({"multiclass.OneVsOneClassifier": [LOGISTIC]}, "it gives no probabilities"),
+        ({"model_selection.BanditRegressor": UNSEEDED}, "name a seed"),
+    ],
+    ids=str,
+)
+def test_models_that_may_not_serve_are_refused_with_the_reason(model: object, reason: str) -> None:
+    with pytest.raises(PolicyError, match=f"^model.*{reason}"):
+        policy(model=model)
+
+
+def test_a_scaler_may_change_when_it_predicts() -> None:
+    """It notes each feature that it is shown; so what predicts is a copy."""
+    model = policy(model=["preprocessing.StandardScaler", LOGISTIC])
+    for _ in range(2):
+        before = model.state()
+        scores(model, features({1: 5.0, 2: 1.0}))
+        scores(model, features({7: 1.0}))
+        assert model.state() == before
+        model.learn([interaction(1.0, context=LEFT)])
+    copy = restore(
+        {"type": "river", "model": ["preprocessing.StandardScaler", LOGISTIC]}, UNIT, model.state()
+    )
+    assert scores(copy, RIGHT) == scores(model, RIGHT)
+
+
 def test_ways_to_write_a_pipeline() -> None:
     steps = ["preprocessing.StandardScaler", {LOGISTIC: {"l2": 0.1}}]
     short, long = policy(model=steps), policy(model={"compose.Pipeline": steps})
@@ -339,7 +371,7 @@ def test_foreign_states_are_refused() -> None:
     state = policy().state()
     header, arrays = unpack(state)
     for config in ({"model": LINEAR}, {"interactions": "both"}):
-        with pytest.raises(PolicyError, match="a state of .*, expected"):
+        with pytest.raises(PolicyError, match="a state of "):
             restore({"type": "river", **config}, UNIT, state)
     for change in ({"learned": -1}, {"skipped": 1}, {"learned": "1"}, {"extra": 1}):
         with pytest.raises(PolicyError, match="a state "):
@@ -350,21 +382,20 @@ def test_foreign_states_are_refused() -> None:
 
 
 CONFIGS = {
-    "scaler": {"model": ["preprocessing.StandardScaler", LOGISTIC], "interactions": "both"},
+    "bayes": {"model": "linear_model.BayesianLinearRegression"},
+    "pipeline": {"model": ["preprocessing.Normalizer", LOGISTIC], "interactions": "both"},
     "tree": {
         "model": {"tree.HoeffdingTreeRegressor": {"grace_period": 20}},
         "interactions": "none",
         "explorer": "epsilon",
     },
 }
-# The tree has not split enough after 600 rounds; the scaler does not keep 1,000,000 x 1,000,000 apart from 0.
-CONTRACT = [check for check in CHECKS if check.__name__ != "it_learns"]
 
 
-@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_contract(config: Mapping[str, object], check: Callable[[ModelSpec], None]) -> None:
-    """Of models beyond the default: one that changes when it predicts, and one that grows."""
+    """Of models beyond the default: one that changes when it predicts, one of several parts, and one that grows."""
     check(ModelSpec({"type": "river", **config}))
 
 
@@ -418,6 +449,6 @@ def last_500(seed: int, **settings: object) -> float:
 
 
 def test_image_segments() -> None:
-    """Chance earns 1/7. Measured on seeds 1 to 5: .84 to .90."""
+    """Chance earns 1/7. Over 40 other seeds the defaults earned .875 on average, .848 at worst."""
     earned = [last_500(seed) for seed in range(1, 6)]
     assert min(earned) >= 0.80, earned

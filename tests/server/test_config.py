@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from policies import ModelSpec
+from policies.linucb import LinUCBSettings
 from server.config import AppConfig, Config, ConfigError, load
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_an_empty_file_works(tmp_path: Path, content: str) -> None:
     assert config == load(None) == Config()
     assert list(config.apps) == ["default"]
     settings = config.fold_settings("default", "00" * 16)
-    assert settings.policy == {"type": "linucb"}
+    assert settings.policy["type"] == "linucb"
     assert settings.standardise
     assert settings.min_exploration == 0.05
     assert settings.wait_us == 600_000_000
@@ -189,4 +190,13 @@ def test_settings_name_themselves_by_their_content() -> None:
     assert one.sha256() == same.sha256()
     other = one.model_copy(update={"lateness_us": 1})
     assert other.sha256() != one.sha256()
-    assert one.spec() == ModelSpec({"type": "linucb"})
+    assert one.spec() == ModelSpec({"type": "linucb", **LinUCBSettings().model_dump()})
+
+
+def test_defaults_are_written_out_so_that_a_later_version_may_have_others() -> None:
+    plain, spelled = (
+        load(None, {"apps": {"a": {"policy": policy}}}).fold_settings("a", "00" * 16)
+        for policy in ({"type": "linucb"}, {"type": "linucb", "alpha": 1.0})
+    )
+    assert plain.policy["alpha"] == 1.0
+    assert plain.sha256() == spelled.sha256()

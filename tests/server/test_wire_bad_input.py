@@ -217,9 +217,11 @@ def shapes() -> Iterator[tuple[str, api.RankRequest, str]]:
         getattr(twice, where).add()
         yield f"{where} namespace twice", twice, f"{where}[1].namespace: '' comes twice"
     request = rank()
-    fill(request.context[0].numeric_names, *(f"n{i}" for i in range(100_001)))
-    fill(request.context[0].numeric_values, *range(100_001))
-    yield "too many features", request, "context: with action_features has 10"
+    del request.excluded_ids[:]
+    fill(request.action_ids, *(f"a{i}" for i in range(1000)))
+    fill(request.context[0].numeric_names, *(f"n{i}" for i in range(1001)))
+    fill(request.context[0].numeric_values, *range(1001))
+    yield "too many features", request, "context: has 1001 features for each of 1000 actions"
 
 
 def apps_and_values() -> Iterator[tuple[str, Message, str]]:
