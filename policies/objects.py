@@ -155,7 +155,7 @@ class _Encoder:
             return ["method", (yield obj.__self__), obj.__name__]
         if isinstance(obj, np.generic) and obj.dtype.kind in KINDS:
             return ["scalar", _dtype(obj.dtype), _text(obj.tobytes())]
-        if isinstance(obj, np.ndarray) and obj.dtype.kind in KINDS:
+        if isinstance(obj, np.ndarray) and kind is np.ndarray and obj.dtype.kind in KINDS:
             # Column order is kept: linear algebra sums in another order along it.
             order: Literal["C", "F"] = "F" if obj.flags.fnc else "C"
             row = ["array", _dtype(obj.dtype), list(obj.shape), order, _text(obj.tobytes(order))]

@@ -221,7 +221,7 @@ def shapes() -> Iterator[tuple[str, api.RankRequest, str]]:
     fill(request.action_ids, *(f"a{i}" for i in range(1000)))
     fill(request.context[0].numeric_names, *(f"n{i}" for i in range(1001)))
     fill(request.context[0].numeric_values, *range(1001))
-    yield "too many features", request, "context: has 1001 features for each of 1000 actions"
+    yield "too many features", request, "context: has 1004 features for each of 1000 actions"
 
 
 def apps_and_values() -> Iterator[tuple[str, Message, str]]:
