@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from policies import PolicyError
-from rankd.commands.checks import Check
+from rankd.commands.check import Check
 from server.config import Config, ConfigError, load
 from server.journal.writer import TICK_SECONDS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rankd.commands.checks import Check
+from rankd.commands.check import Check
 from rankd.commands.propensities import Propensities
 from rankd.commands.sources import note_if_cut, open_log
 from rankd.v1 import log_pb2 as pb

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,13 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
-class Check(NamedTuple):
-    """One check and what it found."""
-
-    name: str
-    passed: bool
-    found: str
+    from rankd.commands.check import Check
 
 
 def validate(path: Path, app: str | None) -> int:

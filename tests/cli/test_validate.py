@@ -93,7 +93,11 @@ def test_a_missing_file_fails(tmp_path: Path) -> None:
     [
         ("apps: {shop: {min_exploration: 0.001}}", "apps.shop exploration", "hardly be valued"),
         ("apps: {shop: {reward: {wait: 0}}}", "apps.shop window", "no reward can come in time"),
-        ("apps: {shop: {reward: {wait: 2s}}}", "apps.shop window", "an outage would close windows"),
+        (
+            "apps: {shop: {reward: {wait: 2s}}}\nlog: {clock_cap: 10s}",
+            "apps.shop window",
+            "an outage would close windows",
+        ),
         ("apps: {shop: {}}\nlog: {clock_cap: 500ms}", "apps.shop window", "between two ticks"),
         ("apps: {shop: {}}\nlog: {max_age: 10m}", "apps.shop window", "is gone at once"),
         ("apps: {shop: {}}\nlog: {skew: 1h}", "apps.shop window", "far outside the window"),
@@ -268,7 +272,7 @@ def test_deferred_decisions_that_nobody_activates_fail(exported: Path, tmp_path:
         ticks = [line for line in content if line.get("kind") == "KIND_TICK"]
         assert ticks
         last = content[-2]
-        for i in range(200):  # ten minutes and more of running time, in steps of the clock's cap
+        for i in range(500):  # ten minutes and more of running time, in steps of the clock's cap
             sequence = last["sequence"] + i + 1
             content.insert(
                 -1,
@@ -276,10 +280,10 @@ def test_deferred_decisions_that_nobody_activates_fail(exported: Path, tmp_path:
                     **ticks[0],
                     "sequence": sequence,
                     "previous_sequence": sequence - 1,
-                    "log_time_us": last["log_time_us"] + (i + 1) * 5_000_000,
+                    "log_time_us": last["log_time_us"] + (i + 1) * 2_000_000,
                 },
             )
-        content[-1]["rankd_export_end"] += 200
+        content[-1]["rankd_export_end"] += 500
 
     found = changed(exported, tmp_path, edit)
     assert "shop deferred" in failing(found)
