@@ -52,7 +52,6 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._roles: dict[str, list[str]] = {"workers": [], "learner": [], "writer": []}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        self._supervised: dict[str, asyncio.Task[None]] = {}
         self._failed = False
         self._again: asyncio.TimerHandle | None = None
 
@@ -76,7 +75,7 @@ class Supervisor:
             self._roles["learner"], self._roles["writer"] = ["learner"], ["writer"]
             async with asyncio.TaskGroup() as tasks:
                 for name in ("writer", "learner", *self._roles["workers"]):
-                    self._supervised[name] = tasks.create_task(self._supervise(name, port))
+                    tasks.create_task(self._supervise(name, port))
                     if name == "writer":
                         await self._journal_exists()
                 await self._announce(port)

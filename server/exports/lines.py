@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rankd.v1 import log_pb2 as pb
 from server.exports.payloads import from_json, to_json
-from server.fold.records import LogError, LogRecord
+from server.fold.records import LogRecord
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -36,10 +36,7 @@ def payload_of(record: LogRecord) -> Message | None:
     kind = PAYLOADS.get(record.kind)
     if kind is None or record.key_id:
         return None
-    try:
-        return kind.FromString(record.payload)
-    except Exception as error:
-        raise LogError(f"record {record.sequence}: its payload is not a {kind.__name__}") from error
+    return record.message(kind)
 
 
 def line_of(record: LogRecord, payload: Message | None) -> dict[str, Any]:
@@ -84,16 +81,4 @@ def record_of(line: dict[str, Any]) -> LogRecord:
         raise ValueError(
             f"a record of kind {KIND_NAMES.get(h.kind, h.kind)} has no readable payload"
         )
-    return LogRecord(
-        h.sequence,
-        h.kind,
-        h.app,
-        h.event_id,
-        h.origin_time_us,
-        h.log_time_us,
-        h.node,
-        h.previous_sequence,
-        data,
-        h.key_id,
-        h.subject_id,
-    )
+    return LogRecord.from_proto(pb.Record(header=h, payload=data))

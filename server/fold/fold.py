@@ -8,9 +8,7 @@ libraries whose models come back from disk slightly changed.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeVar
-
-from google.protobuf.message import Message
+from typing import TYPE_CHECKING
 
 from policies import state_sha256
 from policies.registry import libraries, same_shape
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
     from policies import Model
     from server.fold.joiner import Joined, Place
-
-
-M = TypeVar("M", bound=Message)
 
 
 class AppFold:
@@ -84,9 +79,9 @@ class AppFold:
 
     def _take(self, record: LogRecord, now: int) -> None:
         if record.kind == pb.KIND_CONFIG:
-            self._config(_parse(pb.Config, record))
+            self._config(record.message(pb.Config))
         elif record.kind == pb.KIND_EPOCH:
-            self._open_epoch(_parse(pb.Epoch, record), record)
+            self._open_epoch(record.message(pb.Epoch), record)
         elif record.kind == pb.KIND_TICK:
             pass
         elif self.joiner is None:
@@ -96,13 +91,13 @@ class AppFold:
         elif record.kind == pb.KIND_REWARD:
             self._reward(self.joiner, record, now)
         elif record.kind == pb.KIND_ACTIVATION:
-            cause = _parse(pb.Activation, record).cause
+            cause = record.message(pb.Activation).cause
             delivered = cause != pb.Activation.CAUSE_UNDELIVERED
             by_client = cause == pb.Activation.CAUSE_CLIENT
             key = event_key(record.event_id)
             self._learn(record.sequence, self.joiner.activation(key, delivered, by_client, now))
         elif record.kind == pb.KIND_PROMOTION:
-            self._promote(_parse(pb.Promotion, record), record.sequence)
+            self._promote(record.message(pb.Promotion), record.sequence)
         elif record.kind != pb.KIND_ERASURE:
             raise LogError(f"record {record.sequence}: unknown kind {record.kind}; upgrade rankd")
 
@@ -119,7 +114,7 @@ class AppFold:
         self._learn(record.sequence, closed)
 
     def _reward(self, joiner: Joiner, record: LogRecord, now: int) -> None:
-        reward = _parse(pb.Reward, record)
+        reward = record.message(pb.Reward)
         key = blake2b(reward.reward_id.encode(), digest_size=16, person=b"rankd.reward").digest()
         shown = parse_decision_id(reward.decision_id)
         entry = RewardEntry(key, reward.slot_id, reward.value, record.origin_us, shown)
@@ -284,11 +279,3 @@ class AppFold:
         self.pinned = checkpoint.pinned if checkpoint.HasField("pinned") else None
         proposed = [FoldSettings.model_validate_json(text) for text in checkpoint.proposed_json]
         self._proposed = {settings.sha256(): settings for settings in proposed}
-
-
-def _parse(kind: type[M], record: LogRecord) -> M:
-    """The record's payload as that message."""
-    try:
-        return kind.FromString(record.payload)
-    except Exception as error:
-        raise LogError(f"record {record.sequence}: its payload is not a {kind.__name__}") from error

@@ -29,9 +29,7 @@ def interactions(decision: pb.Decision, rewards: Mapping[int, float]) -> Iterato
         if slot in rewards:
             pmf = logged[left]
             mass = float(np.add.accumulate(pmf)[-1])
-            if (
-                probability == 1.0 or mass <= 0.0
-            ):  # the baseline was returned, whatever the policy says
+            if probability == 1.0 or mass <= 0.0:  # returned whatever the policy says: the baseline
                 pmf = (left == chosen).astype(np.float64)
             elif slot:
                 pmf = pmf / mass

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from rankd.v1 import log_pb2 as pb
+
+M = TypeVar("M", bound=Message)
 
 
 class LogError(Exception):
@@ -40,15 +45,20 @@ class LogRecord:
         return f"{self.node}:{self.sequence}"
 
     def decision(self) -> pb.Decision:
-        """The payload of a KIND_DECISION record.
+        """The payload of a KIND_DECISION record. Raises LogError: see `message`."""
+        return self.message(pb.Decision)
+
+    def message(self, kind: type[M]) -> M:
+        """The payload as that message.
 
         Raises:
-            LogError: the payload is not a Decision.
+            LogError: it is none.
         """
         try:
-            return pb.Decision.FromString(self.payload)
+            return kind.FromString(self.payload)
         except Exception as error:
-            raise LogError(f"record {self.sequence}: its payload is not a Decision") from error
+            name = kind.DESCRIPTOR.name
+            raise LogError(f"record {self.sequence}: its payload is not a {name}") from error
 
     def to_proto(self) -> pb.Record:
         header = pb.Header(

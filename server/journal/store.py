@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-# Rows deleted in one transaction while trimming: about 10 ms, so that appends do not wait longer than that.
-_TRIM_CHUNK = 2_000
 # Rows read in one query: at 2 kB a row, 1 MB in memory.
 _READ_CHUNK = 512
 
@@ -191,19 +189,14 @@ class Store:
         return None if row is None else Stored(*row)
 
     def trim(self, through: int) -> int:
-        """Drops records up to and including that sequence; returns how many. Sequences are never used again."""
-        dropped = 0
-        while True:
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
-                if first is None or first > through:
-                    return dropped
-                end = min(through, first + _TRIM_CHUNK - 1)
-                self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (end,))
-                dropped += self._db.execute(
-                    "DELETE FROM records WHERE sequence <= ?", (end,)
-                ).rowcount
+        """Drops records up to and including that sequence; returns how many. Sequences are never used again.
+
+        One transaction, for which appends wait: whoever trims much goes in steps, as the learner does.
+        """
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (through,))
+            return self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
 
     def close(self) -> None:
         """Closes the file. May be called again."""

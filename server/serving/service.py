@@ -91,22 +91,23 @@ class DecisionService:
                 or nothing could be logged.
         """
         self._admit("requests", len(requests))
+        decisions = []
         records = []
         for i, request in enumerate(requests):
             if i % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             with _part(f"requests[{i}]" if len(requests) > 1 else ""):
-                records.append(self._decide(request))
+                decision, record = self._decide(request)
+            decisions.append(decision)
+            records.append(record)
         acks = await self._append(records)
         replies: list[api.RankReply | ServiceError] = []
         fresh, again = [], []
-        for record, ack in zip(records, acks, strict=True):
-            decision = pb.Decision.FromString(
-                ack.stored if ack.HasField("stored") else record.payload
-            )
+        for decision, record, ack in zip(decisions, records, acks, strict=True):
             header = record.header
             if ack.HasField("stored"):
-                asked = pb.Decision.FromString(record.payload).request_hash
+                asked = decision.request_hash
+                decision = pb.Decision.FromString(ack.stored)
                 if asked != decision.request_hash:
                     replies.append(
                         AlreadyExistsError(
@@ -188,7 +189,7 @@ class DecisionService:
         if self._journal.in_flight >= self._max_in_flight:
             raise ResourceExhaustedError("too many calls in flight; retry later")
 
-    def _decide(self, request: api.RankRequest) -> pb.Record:
+    def _decide(self, request: api.RankRequest) -> tuple[pb.Decision, pb.Record]:
         app = self.app_name(request.app)
         slots = check_rank(request, self._limits)
         served = self.served(app)
@@ -216,7 +217,7 @@ class DecisionService:
         decision.request_hash = blake2b(asked, digest_size=16).digest()
         decision.preferred = answer.preferred
         header = self._header(app, pb.KIND_DECISION, event_id)
-        return pb.Record(header=header, payload=decision.SerializeToString())
+        return decision, pb.Record(header=header, payload=decision.SerializeToString())
 
     def _reward(self, request: api.RewardRequest) -> pb.Record:
         app = self.app_name(request.app)
