@@ -11,9 +11,11 @@ from policies.registry import find, names
 from server.config import (
     AppConfig,
     Config,
+    KafkaConfig,
     LearnerConfig,
     Limits,
     LogConfig,
+    RedisConfig,
     RewardRules,
     ServerConfig,
 )
@@ -67,6 +69,8 @@ def page() -> str:
         ("limits", Limits),
         ("learner", LearnerConfig),
         ("log", LogConfig),
+        ("kafka", KafkaConfig),
+        ("redis", RedisConfig),
         ("apps.NAME", AppConfig),
         ("apps.NAME.reward", RewardRules),
     ]

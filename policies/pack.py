@@ -32,19 +32,22 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     ({'n': 2}, {'a': array([1., 2.])})
     """
     layout = {}
-    parts = []
+    parts: list[bytes | memoryview] = []
     for name in sorted(arrays):
         array = arrays[name]
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype.str not in _DTYPES:
             raise TypeError(f"array {name!r} has the unsupported type {array.dtype}")
         layout[name] = [array.dtype.str, list(array.shape)]
-        parts.append(array.tobytes())
+        parts.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # no copy
     head = json.dumps(
         {"header": header, "arrays": layout}, sort_keys=True, separators=(",", ":"), allow_nan=False
     ).encode()
-    body = b"".join([len(head).to_bytes(8, "little"), head, *parts])
-    return body + blake2b(body, digest_size=_DIGEST).digest()
+    body: list[bytes | memoryview] = [len(head).to_bytes(8, "little"), head, *parts]
+    digest = blake2b(digest_size=_DIGEST)
+    for part in body:
+        digest.update(part)
+    return b"".join([*body, digest.digest()])
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -53,12 +56,12 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Raises:
         PolicyError: the bytes were not made by `pack`, were changed, or are cut short.
     """
-    body, digest = data[:-_DIGEST], data[-_DIGEST:]
+    body, digest = memoryview(data)[:-_DIGEST], data[-_DIGEST:]
     if blake2b(body, digest_size=_DIGEST).digest() != digest:
         raise PolicyError(f"not a packed state, or a damaged one: {len(data)} bytes, wrong digest")
     try:
         size = int.from_bytes(body[:8], "little")
-        head = json.loads(body[8 : 8 + size])
+        head = json.loads(bytes(body[8 : 8 + size]))
         header, layout = dict(head["header"]), dict(head["arrays"])
         at = 8 + size
         arrays = {}

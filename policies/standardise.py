@@ -130,9 +130,10 @@ def _moments(
     where: NDArray[np.intp], value: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(place, count, mean, sum of squared deviations) of the values at each distinct place."""
-    at, first, group = np.unique(where, return_index=True, return_inverse=True)
-    if len(at) == len(where):
+    # Most often each number comes once: the context's, or an only action's. That is told without sorting arrays.
+    if len(set(where.tolist())) == len(where):
         return where, np.ones(len(where)), value, np.zeros(len(where))
+    at, first, group = np.unique(where, return_index=True, return_inverse=True)
     n = np.bincount(group).astype(np.float64)
     # Sums of differences from a value of the group: those of equal values are exactly 0, so that a
     # constant never seems to vary by a rounding error.

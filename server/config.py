@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 # App names become folder names.
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Role = Literal["all", "server", "learner"]
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -167,6 +168,11 @@ class ServerConfig(_Section):
     drain: Duration = Field(
         timedelta(seconds=10), description="Longest wait for running calls when stopping."
     )
+    role: Role = Field(
+        "all",
+        description="all: everything on this machine. server: answer calls, learn nothing. learner: learn and publish, "
+        "or stand by; answer only the Admin service. server and learner need kafka and redis.",
+    )
     poll: Duration = Field(
         timedelta(milliseconds=25), description="How often a worker looks for a new model."
     )
@@ -199,6 +205,13 @@ class LearnerConfig(_Section):
         5000, ge=1, description="Records between two checkpoints; what a restart has to read again."
     )
     keep_checkpoints: int = Field(3, ge=2, description="Newest checkpoints that are kept.")
+    processes: int = Field(
+        1, ge=1, le=64, description="Learner processes on this machine; apps are spread over them."
+    )
+    apps: list[str] = Field(
+        [],
+        description="With Kafka: the apps that this machine learns or stands by for. Empty: all.",
+    )
 
 
 class LogConfig(_Section):
@@ -227,6 +240,95 @@ class LogConfig(_Section):
     )
 
 
+class KafkaConfig(_Section):
+    """Apache Kafka, where several servers share one log. Without `bootstrap` none is used."""
+
+    bootstrap: str = Field(
+        "",
+        pattern=r"^$|^[^\s,/]+:\d+(,[^\s,/]+:\d+)*$",
+        description="Brokers to ask first: host:port, several with commas. Empty: the log stays on this machine.",
+    )
+    prefix: str = Field(
+        "rankd",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="Topics are named PREFIX.APP, and PREFIX.APP.dead for what could not be read.",
+    )
+    partitions: int = Field(
+        1, ge=1, le=1024, description="Partitions of each app's topic. May grow, never shrink."
+    )
+    replication: int = Field(
+        -1,
+        ge=-1,
+        description="Copies of each topic that rankd makes; -1 leaves it to the broker.",
+    )
+    retention: Duration = Field(
+        timedelta(days=90),
+        description="How long topics that rankd makes keep records. Longer than any learner may be away.",
+    )
+    ack: Literal["journal", "kafka"] = Field(
+        "journal",
+        description="When a call is answered: once its record is on this machine's disk, or once it is in Kafka, too.",
+    )
+    max_record_bytes: int = Field(
+        8 << 20,
+        ge=1 << 20,
+        description="Largest record in a topic. Above server.max_message_bytes, with room for what a decision adds.",
+    )
+    node_lease: Duration = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=3),
+        description="How long the log's clock waits for a server of which nothing is heard, before it is given up. "
+        "Rewards that wait on it longer may come too late.",
+    )
+    learner_lease: Duration = Field(
+        timedelta(seconds=5),
+        ge=timedelta(seconds=3),
+        description="How long a learner may be silent before a standby takes over.",
+    )
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(seconds=1),
+        description="Longest wait for Kafka in one attempt. No call of a client waits for it, unless `ack` is kafka.",
+    )
+
+
+class RedisConfig(_Section):
+    """Redis, which carries models to servers that share a log, and tells them of each other's decisions."""
+
+    url: str = Field(
+        "",
+        pattern=r"^$|^(redis|rediss|unix)://",
+        description="redis://[user:password@]host:port/db. Empty: none is used.",
+    )
+    key: str | None = Field(
+        None,
+        pattern=r"^([0-9a-f]{2}){32,64}$",
+        description="Key that authenticates what is in Redis (HMAC-SHA256), 32 to 64 bytes in hex, the same for all. "
+        "Required with `url`.",
+        repr=False,
+    )
+    prefix: str = Field("rankd", description="What the names of all keys begin with.")
+    timeout: Duration = Field(
+        timedelta(milliseconds=250),
+        gt=timedelta(0),
+        description="Longest wait for Redis within a call; after one that took longer, calls go without for a while.",
+    )
+    lookup: Duration = Field(
+        timedelta(minutes=10),
+        ge=timedelta(seconds=1),
+        description="How long another server finds a decision by its event_id.",
+    )
+
+    @model_validator(mode="after")
+    def _has_key(self) -> RedisConfig:
+        if self.url and not self.key:
+            raise ValueError(
+                "key is required with url: without it anybody who reaches Redis could replace your models. "
+                "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+            )
+        return self
+
+
 class Config(BaseSettings):
     """All of rankd.yaml."""
 
@@ -238,6 +340,8 @@ class Config(BaseSettings):
     limits: Limits = Limits()
     learner: LearnerConfig = LearnerConfig()
     log: LogConfig = LogConfig()
+    kafka: KafkaConfig = KafkaConfig()
+    redis: RedisConfig = RedisConfig()
     apps: dict[str, AppConfig] = Field(
         {"default": AppConfig()}, min_length=1, description="Apps by name."
     )
@@ -252,6 +356,32 @@ class Config(BaseSettings):
                     "and begins with a letter or digit"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Config:
+        if self.server.role != "all" and not (self.kafka.bootstrap and self.redis.url):
+            raise ValueError(
+                f"server.role {self.server.role} needs kafka.bootstrap and redis.url: "
+                "servers and learners share their log and their models through them"
+            )
+        if self.redis.url and not self.kafka.bootstrap:
+            raise ValueError("redis.url needs kafka.bootstrap: one server alone has no use for it")
+        if (
+            self.kafka.bootstrap
+            and self.kafka.max_record_bytes < self.server.max_message_bytes + 2**20
+        ):
+            raise ValueError(
+                "kafka.max_record_bytes must exceed server.max_message_bytes by 1 MiB at least: a decision holds "
+                "its request and more"
+            )
+        unknown = sorted(set(self.learner.apps) - set(self.apps))
+        if unknown:
+            raise ValueError(f"learner.apps: no app {unknown[0]!r}")
+        return self
+
+    def topic(self, app: str) -> str:
+        """Name of the app's topic."""
+        return f"{self.kafka.prefix}.{app}"
 
     @classmethod
     def settings_customise_sources(
@@ -286,6 +416,7 @@ class Config(BaseSettings):
             skew_us=microseconds(self.log.skew),
             clock_cap_us=microseconds(self.log.clock_cap),
             checkpoint_every=self.learner.checkpoint_every,
+            partitions=self.kafka.partitions if self.kafka.bootstrap else 1,
         )
 
 

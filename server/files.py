@@ -65,6 +65,24 @@ class DataFolder:
         """The model that servers serve."""
         return self.root / "apps" / app / "current.model"
 
+    def merged(self, app: str) -> Path:
+        """The app's topic, merged into one order; only where a learner folds a topic."""
+        return self.root / "apps" / app / "merged.sqlite"
+
+    @property
+    def shipped(self) -> Path:
+        """Where the shipper stands, as JSON, for the status page."""
+        return self.root / "run" / "shipped.json"
+
+    def following(self, app: str) -> Path:
+        """Where the follower of the app's topic stands, as JSON, for the status page."""
+        return self.root / "run" / f"following.{app}.json"
+
+    @property
+    def board(self) -> Path:
+        """What all nodes say of themselves, as JSON, as far as Redis tells."""
+        return self.root / "run" / "board.json"
+
     def status(self, app: str) -> Path:
         """What the learner says of the app, as JSON."""
         return self.root / "apps" / app / "status.json"
@@ -98,16 +116,19 @@ def exclusive(path: Path, wait: float = 0.0) -> Iterator[None]:
         yield
 
 
-def replace(path: Path, data: bytes, durable: bool) -> None:
+def replace(path: Path, data: bytes, durable: bool, private: bool = False) -> None:
     """Replaces a file's content in one step: readers see the old or the new one, never a part.
 
     Args:
         durable: also after a power cut (fsync of file and folder); not needed for what can be made again.
+        private: for this user's eyes only, as it holds a secret.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with temporary.open("wb") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
             file.write(data)
             if durable:
                 file.flush()

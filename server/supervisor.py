@@ -43,6 +43,31 @@ class PortTakenError(Exception):
     """Another program listens on the port. Stop it, or choose another port."""
 
 
+def children(config: Config) -> list[list[str]]:
+    """Names of the processes that make a service, in the order in which they stop.
+
+    Whoever is later in it serves those before: what a learner writes last the writer still takes, and what the writer
+    writes last the shipper still ships.
+    """
+    shared, role = bool(config.kafka.bootstrap), config.server.role
+    # A learner's worker answers operators only.
+    workers = 1 if role == "learner" else config.server.workers
+    learners = config.learner.processes if role != "server" else 0
+    stages = [
+        [f"worker-{i}" for i in range(workers)],
+        _numbered("learner", learners),
+        ["relay"] if config.redis.url else [],
+        _numbered("follower", learners if shared else 0),
+        ["writer"],
+        ["shipper"] if shared else [],
+    ]
+    return [stage for stage in stages if stage]
+
+
+def _numbered(role: str, count: int) -> list[str]:
+    return [role] if count == 1 else [f"{role}-{i}" for i in range(count)]
+
+
 class Supervisor:
     """One service on one data folder."""
 
@@ -50,7 +75,7 @@ class Supervisor:
         self._config = config
         self._folder = folder
         self._stopping = asyncio.Event()
-        self._roles: dict[str, list[str]] = {"workers": [], "learner": [], "writer": []}
+        self._children = children(config)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._failed = False
         self._again: asyncio.TimerHandle | None = None
@@ -70,19 +95,20 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         with exclusive(self._folder.lock("supervisor")), _reserved(self._config) as port:
-            replace(self._folder.config, self._config.model_dump_json().encode(), durable=False)
-            self._roles["workers"] = [f"worker-{i}" for i in range(self._config.server.workers)]
-            self._roles["learner"], self._roles["writer"] = ["learner"], ["writer"]
+            config = self._config.model_dump_json().encode()
+            replace(self._folder.config, config, durable=False, private=True)
             async with asyncio.TaskGroup() as tasks:
-                for name in ("writer", "learner", *self._roles["workers"]):
-                    tasks.create_task(self._supervise(name, port))
-                    if name == "writer":
-                        await self._journal_exists()
+                tasks.create_task(self._supervise("writer", port))
+                await self._journal_exists()
+                for stage in reversed(self._children):
+                    for name in stage:
+                        if name != "writer":
+                            tasks.create_task(self._supervise(name, port))
                 await self._announce(port)
                 await self._stopping.wait()
                 log.info("stopping")
-                for role in ("workers", "learner", "writer"):
-                    await asyncio.gather(*(self._stop_child(name) for name in self._roles[role]))
+                for stage in self._children:
+                    await asyncio.gather(*(self._stop_child(name) for name in stage))
             self._folder.service.unlink(missing_ok=True)
         return EX_CONFIG if self._failed else 0
 
@@ -111,12 +137,11 @@ class Supervisor:
                     await self._stopping.wait()
 
     async def _spawn(self, name: str, port: int) -> asyncio.subprocess.Process:
-        role = name.split("-")[0]
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "server.process",
-            role,
+            name,
             str(self._folder.root),
             str(port),
             stdin=asyncio.subprocess.PIPE,

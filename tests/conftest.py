@@ -6,3 +6,5 @@ from hypothesis import settings
 
 settings.register_profile("rankd", derandomize=True, deadline=None, database=None)
 settings.load_profile("rankd")
+
+pytest_plugins = ["tests.services.fixtures"]

@@ -25,37 +25,43 @@ _sym_db = _symbol_database.Default()
 from rankd.v1 import features_pb2 as rankd_dot_v1_dot_features__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12rankd/v1/log.proto\x12\x08rankd.v1\x1a\x17rankd/v1/features.proto\"\xd1\x01\n\x06Header\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x1c\n\x04kind\x18\x02 \x01(\x0e\x32\x0e.rankd.v1.Kind\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x16\n\x0eorigin_time_us\x18\x04 \x01(\x03\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x19\n\x11previous_sequence\x18\x07 \x01(\x04\x12\x0e\n\x06key_id\x18\x08 \x01(\t\x12\x12\n\nsubject_id\x18\t \x01(\t\x12\x13\n\x0blog_time_us\x18\n \x01(\x03\";\n\x06Record\x12 \n\x06header\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Header\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"\xf0\x02\n\x08\x44\x65\x63ision\x12#\n\x07\x63ontext\x18\x01 \x03(\x0b\x32\x12.rankd.v1.Features\x12\x12\n\naction_ids\x18\x02 \x03(\t\x12\x31\n\x0f\x61\x63tion_features\x18\x03 \x03(\x0b\x32\x18.rankd.v1.ActionFeatures\x12\x14\n\x0c\x65xcluded_ids\x18\x04 \x03(\t\x12\x10\n\x08slot_ids\x18\x05 \x03(\t\x12\x18\n\x10\x64\x65\x66\x65r_activation\x18\x06 \x01(\x08\x12\x0b\n\x03pmf\x18\x07 \x03(\x01\x12\x0f\n\x07ranking\x18\x08 \x03(\r\x12\x1a\n\x12slot_probabilities\x18\t \x03(\x01\x12\x0f\n\x07sampler\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x15\n\rmodel_version\x18\x0c \x01(\x04\x12\x1c\n\x04mode\x18\r \x01(\x0e\x32\x0e.rankd.v1.Mode\x12\x14\n\x0crequest_hash\x18\x0e \x01(\x0c\x12\x11\n\tpreferred\x18\x0f \x01(\r\"P\n\x06Reward\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0f\n\x07slot_id\x18\x02 \x01(\t\x12\x11\n\treward_id\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\"\x97\x01\n\nActivation\x12)\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x1a.rankd.v1.Activation.Cause\"^\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43\x41USE_CLIENT\x10\x01\x12\x15\n\x11\x43\x41USE_UNDELIVERED\x10\x02\x12\x15\n\x11\x43\x41USE_REDELIVERED\x10\x03\"&\n\x06\x43onfig\x12\x0c\n\x04json\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\xd5\x01\n\x05\x45poch\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12$\n\x05start\x18\x02 \x01(\x0e\x32\x15.rankd.v1.Epoch.Start\x12\x15\n\rconfig_sha256\x18\x03 \x01(\t\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\x12\x11\n\tlibraries\x18\x05 \x03(\t\"V\n\x05Start\x12\x15\n\x11START_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTART_FRESH\x10\x01\x12\x11\n\rSTART_CARRIED\x10\x02\x12\x12\n\x0eSTART_ARTEFACT\x10\x03\"\xcd\x01\n\tPromotion\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.rankd.v1.Promotion.Action\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x15\n\rmodel_version\x18\x03 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\"X\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_ROLL_BACK\x10\x01\x12\x0e\n\nACTION_PIN\x10\x02\x12\x10\n\x0c\x41\x43TION_UNPIN\x10\x03*\xab\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_DECISION\x10\x01\x12\x0f\n\x0bKIND_REWARD\x10\x02\x12\x13\n\x0fKIND_ACTIVATION\x10\x03\x12\r\n\tKIND_TICK\x10\x04\x12\x0f\n\x0bKIND_CONFIG\x10\x05\x12\x0e\n\nKIND_EPOCH\x10\x06\x12\x12\n\x0eKIND_PROMOTION\x10\x07\x12\x10\n\x0cKIND_ERASURE\x10\x08*Y\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_ONLINE\x10\x01\x12\x13\n\x0fMODE_APPRENTICE\x10\x02\x12\x15\n\x11MODE_LOGGING_ONLY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12rankd/v1/log.proto\x12\x08rankd.v1\x1a\x17rankd/v1/features.proto\"\xe1\x01\n\x06Header\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x1c\n\x04kind\x18\x02 \x01(\x0e\x32\x0e.rankd.v1.Kind\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x16\n\x0eorigin_time_us\x18\x04 \x01(\x03\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x19\n\x11previous_sequence\x18\x07 \x01(\x04\x12\x0e\n\x06key_id\x18\x08 \x01(\t\x12\x12\n\nsubject_id\x18\t \x01(\t\x12\x13\n\x0blog_time_us\x18\n \x01(\x03\x12\x0e\n\x06lag_us\x18\x0b \x01(\x03\";\n\x06Record\x12 \n\x06header\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Header\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"\xf0\x02\n\x08\x44\x65\x63ision\x12#\n\x07\x63ontext\x18\x01 \x03(\x0b\x32\x12.rankd.v1.Features\x12\x12\n\naction_ids\x18\x02 \x03(\t\x12\x31\n\x0f\x61\x63tion_features\x18\x03 \x03(\x0b\x32\x18.rankd.v1.ActionFeatures\x12\x14\n\x0c\x65xcluded_ids\x18\x04 \x03(\t\x12\x10\n\x08slot_ids\x18\x05 \x03(\t\x12\x18\n\x10\x64\x65\x66\x65r_activation\x18\x06 \x01(\x08\x12\x0b\n\x03pmf\x18\x07 \x03(\x01\x12\x0f\n\x07ranking\x18\x08 \x03(\r\x12\x1a\n\x12slot_probabilities\x18\t \x03(\x01\x12\x0f\n\x07sampler\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x15\n\rmodel_version\x18\x0c \x01(\x04\x12\x1c\n\x04mode\x18\r \x01(\x0e\x32\x0e.rankd.v1.Mode\x12\x14\n\x0crequest_hash\x18\x0e \x01(\x0c\x12\x11\n\tpreferred\x18\x0f \x01(\r\"P\n\x06Reward\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0f\n\x07slot_id\x18\x02 \x01(\t\x12\x11\n\treward_id\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\"\x97\x01\n\nActivation\x12)\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x1a.rankd.v1.Activation.Cause\"^\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43\x41USE_CLIENT\x10\x01\x12\x15\n\x11\x43\x41USE_UNDELIVERED\x10\x02\x12\x15\n\x11\x43\x41USE_REDELIVERED\x10\x03\"&\n\x06\x43onfig\x12\x0c\n\x04json\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\xd5\x01\n\x05\x45poch\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12$\n\x05start\x18\x02 \x01(\x0e\x32\x15.rankd.v1.Epoch.Start\x12\x15\n\rconfig_sha256\x18\x03 \x01(\t\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\x12\x11\n\tlibraries\x18\x05 \x03(\t\"V\n\x05Start\x12\x15\n\x11START_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTART_FRESH\x10\x01\x12\x11\n\rSTART_CARRIED\x10\x02\x12\x12\n\x0eSTART_ARTEFACT\x10\x03\"\xcd\x01\n\tPromotion\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.rankd.v1.Promotion.Action\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x15\n\rmodel_version\x18\x03 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\"X\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_ROLL_BACK\x10\x01\x12\x0e\n\nACTION_PIN\x10\x02\x12\x10\n\x0c\x41\x43TION_UNPIN\x10\x03\"\x17\n\x05\x46\x65nce\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\"8\n\x05Lease\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08released\x18\x03 \x01(\x08\"M\n\x08\x41rtefact\x12\x14\n\x0cstate_sha256\x18\x01 \x01(\t\x12\r\n\x05piece\x18\x02 \x01(\r\x12\x0e\n\x06pieces\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c*\xde\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_DECISION\x10\x01\x12\x0f\n\x0bKIND_REWARD\x10\x02\x12\x13\n\x0fKIND_ACTIVATION\x10\x03\x12\r\n\tKIND_TICK\x10\x04\x12\x0f\n\x0bKIND_CONFIG\x10\x05\x12\x0e\n\nKIND_EPOCH\x10\x06\x12\x12\n\x0eKIND_PROMOTION\x10\x07\x12\x10\n\x0cKIND_ERASURE\x10\x08\x12\x0e\n\nKIND_FENCE\x10\t\x12\x0e\n\nKIND_LEASE\x10\n\x12\x11\n\rKIND_ARTEFACT\x10\x0b*Y\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_ONLINE\x10\x01\x12\x13\n\x0fMODE_APPRENTICE\x10\x02\x12\x15\n\x11MODE_LOGGING_ONLY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rankd.v1.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=1402
-  _globals['_KIND']._serialized_end=1573
-  _globals['_MODE']._serialized_start=1575
-  _globals['_MODE']._serialized_end=1664
+  _globals['_KIND']._serialized_start=1580
+  _globals['_KIND']._serialized_end=1802
+  _globals['_MODE']._serialized_start=1804
+  _globals['_MODE']._serialized_end=1893
   _globals['_HEADER']._serialized_start=58
-  _globals['_HEADER']._serialized_end=267
-  _globals['_RECORD']._serialized_start=269
-  _globals['_RECORD']._serialized_end=328
-  _globals['_DECISION']._serialized_start=331
-  _globals['_DECISION']._serialized_end=699
-  _globals['_REWARD']._serialized_start=701
-  _globals['_REWARD']._serialized_end=781
-  _globals['_ACTIVATION']._serialized_start=784
-  _globals['_ACTIVATION']._serialized_end=935
-  _globals['_ACTIVATION_CAUSE']._serialized_start=841
-  _globals['_ACTIVATION_CAUSE']._serialized_end=935
-  _globals['_CONFIG']._serialized_start=937
-  _globals['_CONFIG']._serialized_end=975
-  _globals['_EPOCH']._serialized_start=978
-  _globals['_EPOCH']._serialized_end=1191
-  _globals['_EPOCH_START']._serialized_start=1105
-  _globals['_EPOCH_START']._serialized_end=1191
-  _globals['_PROMOTION']._serialized_start=1194
-  _globals['_PROMOTION']._serialized_end=1399
-  _globals['_PROMOTION_ACTION']._serialized_start=1311
-  _globals['_PROMOTION_ACTION']._serialized_end=1399
+  _globals['_HEADER']._serialized_end=283
+  _globals['_RECORD']._serialized_start=285
+  _globals['_RECORD']._serialized_end=344
+  _globals['_DECISION']._serialized_start=347
+  _globals['_DECISION']._serialized_end=715
+  _globals['_REWARD']._serialized_start=717
+  _globals['_REWARD']._serialized_end=797
+  _globals['_ACTIVATION']._serialized_start=800
+  _globals['_ACTIVATION']._serialized_end=951
+  _globals['_ACTIVATION_CAUSE']._serialized_start=857
+  _globals['_ACTIVATION_CAUSE']._serialized_end=951
+  _globals['_CONFIG']._serialized_start=953
+  _globals['_CONFIG']._serialized_end=991
+  _globals['_EPOCH']._serialized_start=994
+  _globals['_EPOCH']._serialized_end=1207
+  _globals['_EPOCH_START']._serialized_start=1121
+  _globals['_EPOCH_START']._serialized_end=1207
+  _globals['_PROMOTION']._serialized_start=1210
+  _globals['_PROMOTION']._serialized_end=1415
+  _globals['_PROMOTION_ACTION']._serialized_start=1327
+  _globals['_PROMOTION_ACTION']._serialized_end=1415
+  _globals['_FENCE']._serialized_start=1417
+  _globals['_FENCE']._serialized_end=1440
+  _globals['_LEASE']._serialized_start=1442
+  _globals['_LEASE']._serialized_end=1498
+  _globals['_ARTEFACT']._serialized_start=1500
+  _globals['_ARTEFACT']._serialized_end=1577
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,9 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_EPOCH: _ClassVar[Kind]
     KIND_PROMOTION: _ClassVar[Kind]
     KIND_ERASURE: _ClassVar[Kind]
+    KIND_FENCE: _ClassVar[Kind]
+    KIND_LEASE: _ClassVar[Kind]
+    KIND_ARTEFACT: _ClassVar[Kind]
 
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -35,13 +38,16 @@ KIND_CONFIG: Kind
 KIND_EPOCH: Kind
 KIND_PROMOTION: Kind
 KIND_ERASURE: Kind
+KIND_FENCE: Kind
+KIND_LEASE: Kind
+KIND_ARTEFACT: Kind
 MODE_UNSPECIFIED: Mode
 MODE_ONLINE: Mode
 MODE_APPRENTICE: Mode
 MODE_LOGGING_ONLY: Mode
 
 class Header(_message.Message):
-    __slots__ = ("app", "kind", "event_id", "origin_time_us", "node", "sequence", "previous_sequence", "key_id", "subject_id", "log_time_us")
+    __slots__ = ("app", "kind", "event_id", "origin_time_us", "node", "sequence", "previous_sequence", "key_id", "subject_id", "log_time_us", "lag_us")
     APP_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +58,7 @@ class Header(_message.Message):
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     LOG_TIME_US_FIELD_NUMBER: _ClassVar[int]
+    LAG_US_FIELD_NUMBER: _ClassVar[int]
     app: str
     kind: Kind
     event_id: str
@@ -62,7 +69,8 @@ class Header(_message.Message):
     key_id: str
     subject_id: str
     log_time_us: int
-    def __init__(self, app: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., event_id: _Optional[str] = ..., origin_time_us: _Optional[int] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., key_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., log_time_us: _Optional[int] = ...) -> None: ...
+    lag_us: int
+    def __init__(self, app: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., event_id: _Optional[str] = ..., origin_time_us: _Optional[int] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., key_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., log_time_us: _Optional[int] = ..., lag_us: _Optional[int] = ...) -> None: ...
 
 class Record(_message.Message):
     __slots__ = ("header", "payload")
@@ -187,3 +195,31 @@ class Promotion(_message.Message):
     model_version: int
     state_sha256: str
     def __init__(self, action: _Optional[_Union[Promotion.Action, str]] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., state_sha256: _Optional[str] = ...) -> None: ...
+
+class Fence(_message.Message):
+    __slots__ = ("folder",)
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    def __init__(self, folder: _Optional[str] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("number", "owner", "released")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    owner: str
+    released: bool
+    def __init__(self, number: _Optional[int] = ..., owner: _Optional[str] = ..., released: bool = ...) -> None: ...
+
+class Artefact(_message.Message):
+    __slots__ = ("state_sha256", "piece", "pieces", "data")
+    STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    state_sha256: str
+    piece: int
+    pieces: int
+    data: bytes
+    def __init__(self, state_sha256: _Optional[str] = ..., piece: _Optional[int] = ..., pieces: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...

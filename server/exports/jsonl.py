@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from server.fold.joiner import Place
     from server.fold.records import LogRecord
     from server.fold.verify import LogSource
 
@@ -214,8 +213,7 @@ class ExportSource:
                 yield record
         self._seen_all = True
 
-    def read(self, place: Place) -> LogRecord:
-        sequence = place[1]
+    def read(self, sequence: int) -> LogRecord:
         i = bisect_left(self._sequences, sequence)
         if i == len(self._sequences) and not self._seen_all:
             for _ in self.records(self._sequences[-1] if self._sequences else self._after):

@@ -44,7 +44,9 @@ class Question:
         excluded = set(asked.excluded_ids)
         free = (k for k in range(len(ids)) if ids[k] not in excluded)
         eligible = np.array(sorted(free, key=ids.__getitem__), np.intp)
-        actions = encode_actions(ids, asked.action_features, magnitude).take(eligible)
+        actions = encode_actions(ids, asked.action_features, magnitude)
+        if not np.array_equal(eligible, np.arange(len(ids))):
+            actions = actions.take(eligible)
         return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
 
 

@@ -15,7 +15,7 @@ from policies.registry import libraries, same_shape
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_state
-from server.fold.clock import LogClock
+from server.fold.clock import LogClock, Times
 from server.fold.interactions import interactions
 from server.fold.joiner import Joiner, RewardEntry
 from server.fold.records import LogError, LogRecord, event_key, parse_decision_id
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from policies import Model
-    from server.fold.joiner import Joined, Place
+    from server.fold.joiner import Joined
 
 
 class AppFold:
@@ -34,12 +34,12 @@ class AppFold:
 
     Args:
         app: name of the app; records of other apps pass by, those without an app count for all.
-        read: the log's record at a place that the fold has seen before.
+        read: the log's record of a sequence that the fold has seen before.
         artefact: the canonical policy state of that sha256.
     """
 
     def __init__(
-        self, app: str, read: Callable[[Place], LogRecord], artefact: Callable[[str], bytes]
+        self, app: str, read: Callable[[int], LogRecord], artefact: Callable[[str], bytes]
     ) -> None:
         self.app = app
         self._read = read
@@ -52,10 +52,13 @@ class AppFold:
         self.model: Model | None = None
         self.joiner: Joiner | None = None
         self.clock = LogClock(0)
+        self.lease = pb.Lease()  # who may publish; number 0: nobody yet
+        self.lease_renewed_us = 0  # on the log's own clock
         self.report = Report()
         self.pinned: pb.Promotion | None = None
         self._reloaded_at = 0  # the last boundary at which the model was put through its own state
         self._proposed: dict[str, FoldSettings] = {}  # Config records that no Epoch has taken up
+        self._held: list[Joined] = []  # to be learned when one has
 
     # -- reading the log ---------------------------------------------------------------------------
 
@@ -69,43 +72,50 @@ class AppFold:
             raise LogError(f"record {record.sequence} after {self.version}: the log must rise")
         if record.app in ("", self.app):
             self._reload_before(record.sequence)
-            now = self.clock.advance(record.log_time_us)
+            stream = (record.folder, record.partition) if record.node else None
+            times = self.clock.advance(record.log_time_us, stream, record.lag_us)
             # An Epoch names the state that it starts from, which its writer knew before Config and Epoch were
             # stamped: windows that these stamps close are learned with the record after them.
             if self.joiner is not None and record.kind not in (pb.KIND_CONFIG, pb.KIND_EPOCH):
-                self._learn(record.sequence, self.joiner.close_due(now))
-            self._take(record, now)
+                self._learn(record.sequence, self.joiner.close_due(times.due))
+            self._take(record, times)
         self.version = record.sequence
 
-    def _take(self, record: LogRecord, now: int) -> None:
+    def _take(self, record: LogRecord, times: Times) -> None:
+        if record.kind in (pb.KIND_TICK, pb.KIND_ARTEFACT, pb.KIND_ERASURE):
+            return
+        if record.kind in (pb.KIND_CONFIG, pb.KIND_EPOCH, pb.KIND_FENCE, pb.KIND_LEASE):
+            self._govern(record)
+        elif self.joiner is None:
+            raise LogError(f"record {record.sequence}: app {self.app!r} has no epoch yet")
+        elif record.kind == pb.KIND_DECISION:
+            self._decision(self.joiner, record, times.at)
+        elif record.kind == pb.KIND_REWARD:
+            self._reward(self.joiner, record, times.at)
+        elif record.kind == pb.KIND_ACTIVATION:
+            self._activation(self.joiner, record, times.at)
+        elif record.kind == pb.KIND_PROMOTION:
+            self._promote(record.message(pb.Promotion), record.sequence)
+        else:
+            raise LogError(f"record {record.sequence}: unknown kind {record.kind}; upgrade rankd")
+
+    def _govern(self, record: LogRecord) -> None:
+        """What is about the fold, and not about events."""
         if record.kind == pb.KIND_CONFIG:
             self._config(record.message(pb.Config))
         elif record.kind == pb.KIND_EPOCH:
             self._open_epoch(record.message(pb.Epoch), record)
-        elif record.kind == pb.KIND_TICK:
-            pass
-        elif self.joiner is None:
-            raise LogError(f"record {record.sequence}: app {self.app!r} has no epoch yet")
-        elif record.kind == pb.KIND_DECISION:
-            self._decision(self.joiner, record, now)
-        elif record.kind == pb.KIND_REWARD:
-            self._reward(self.joiner, record, now)
-        elif record.kind == pb.KIND_ACTIVATION:
-            cause = record.message(pb.Activation).cause
-            delivered = cause != pb.Activation.CAUSE_UNDELIVERED
-            by_client = cause == pb.Activation.CAUSE_CLIENT
-            key = event_key(record.event_id)
-            self._learn(record.sequence, self.joiner.activation(key, delivered, by_client, now))
-        elif record.kind == pb.KIND_PROMOTION:
-            self._promote(record.message(pb.Promotion), record.sequence)
-        elif record.kind != pb.KIND_ERASURE:
-            raise LogError(f"record {record.sequence}: unknown kind {record.kind}; upgrade rankd")
+        elif record.kind == pb.KIND_FENCE:
+            self.clock.fence(record.message(pb.Fence).folder)
+        else:
+            self._take_lease(record.message(pb.Lease))
 
     def _decision(self, joiner: Joiner, record: LogRecord, now: int) -> None:
         decision = record.decision()
         closed = joiner.decision(
             event_key(record.event_id),
-            (record.node, record.sequence),
+            record.place,
+            record.sequence,
             record.origin_us,
             tuple(decision.slot_ids),
             decision.defer_activation,
@@ -115,25 +125,42 @@ class AppFold:
 
     def _reward(self, joiner: Joiner, record: LogRecord, now: int) -> None:
         reward = record.message(pb.Reward)
+        if not record.node and not self._in_range(reward.value):
+            joiner.counters["out_of_range"] += 1
+            return
         key = blake2b(reward.reward_id.encode(), digest_size=16, person=b"rankd.reward").digest()
         shown = parse_decision_id(reward.decision_id)
         entry = RewardEntry(key, reward.slot_id, reward.value, record.origin_us, shown)
         self._learn(record.sequence, joiner.reward(event_key(record.event_id), entry, now))
 
+    def _activation(self, joiner: Joiner, record: LogRecord, now: int) -> None:
+        cause = record.message(pb.Activation).cause
+        delivered = cause != pb.Activation.CAUSE_UNDELIVERED
+        by_client = cause == pb.Activation.CAUSE_CLIENT
+        key = event_key(record.event_id)
+        self._learn(record.sequence, joiner.activation(key, delivered, by_client, now))
+
+    def _in_range(self, value: float) -> bool:
+        """Servers refuse what is out of range before it is logged; other producers' rewards are judged here."""
+        settings = self.settings
+        return settings is None or settings.reward_min <= value <= settings.reward_max
+
     def _learn(self, sequence: int, closed: Iterable[Joined]) -> None:
+        if self.holds:
+            self._held.extend(closed)
+            return
         for joined in closed:
             assert self.model is not None
             if self.settings is None or self.settings.mode == "logging_only":
                 continue
-            decision = self._read(joined.decision).decision()
+            decision = self._read(joined.at).decision()
             try:
                 learned = list(interactions(decision, joined.rewards))
                 self.model.learn(learned)
                 if 0 in joined.rewards:
                     self.report.add(decision, joined.rewards[0])
             except (ValueError, IndexError) as error:  # rankd never wrote it so
-                node, place = joined.decision
-                raise LogError(f"decision {node}:{place} cannot be learned: {error}") from error
+                raise LogError(f"decision {joined.at} cannot be learned: {error}") from error
             if learned:
                 self.changed_at = sequence
 
@@ -143,6 +170,26 @@ class AppFold:
         return self.settings is None or self.libraries == libraries(self.settings.policy)
 
     # -- epochs and promotions ---------------------------------------------------------------------
+
+    @property
+    def holds(self) -> bool:
+        """Whether a Config waits for its Epoch. Until then what would be learned is held back.
+
+        So the state that the Epoch names is the one in which its writer, who may be far away, saw the Config.
+        """
+        return bool(self._proposed)
+
+    @property
+    def proposed(self) -> list[FoldSettings]:
+        """The settings in Configs that no Epoch has taken up."""
+        return list(self._proposed.values())
+
+    def _take_lease(self, lease: pb.Lease) -> None:
+        """The first with the next number has it; its owner renews it, or lets go."""
+        renewed = lease.number == self.lease.number and lease.owner == self.lease.owner
+        if renewed or lease.number == self.lease.number + 1:
+            self.lease = lease
+            self.lease_renewed_us = self.clock.now_us
 
     def _config(self, config: pb.Config) -> None:
         settings = FoldSettings.model_validate_json(config.json)
@@ -160,8 +207,11 @@ class AppFold:
 
     def _open_epoch(self, epoch: pb.Epoch, record: LogRecord) -> None:
         imported = epoch.start == pb.Epoch.START_ARTEFACT
-        if imported and (self.settings is None or self.settings.sha256() != epoch.config_sha256):
-            return  # ordered under settings that had just been replaced
+        unlike = self.settings is None or self.settings.sha256() != epoch.config_sha256
+        if imported and (unlike or self.holds):
+            return  # ordered under settings that had just been replaced, or are about to be
+        if epoch.number <= self.epoch and not imported:
+            return  # two that took each other for gone opened it; the first has it
         settings = self._proposed.get(epoch.config_sha256, self.settings)
         if settings is None or settings.sha256() != epoch.config_sha256:
             raise LogError(f"record {record.sequence}: its Config is not in the log")
@@ -177,6 +227,8 @@ class AppFold:
         if self.joiner is None:
             self.joiner = Joiner(settings.join_rules())
         self.joiner.rules = settings.join_rules()
+        held, self._held = self._held, []
+        self._learn(record.sequence, held)
 
     def _starting_model(
         self, epoch: pb.Epoch, settings: FoldSettings, record: LogRecord
@@ -201,8 +253,9 @@ class AppFold:
         return model
 
     def _promote(self, promotion: pb.Promotion, sequence: int) -> None:
-        if promotion.epoch != self.epoch and promotion.action != pb.Promotion.ACTION_UNPIN:
-            return  # ordered in an epoch that had just ended
+        unpin = promotion.action == pb.Promotion.ACTION_UNPIN
+        if (promotion.epoch != self.epoch or self.holds) and not unpin:
+            return  # ordered in an epoch that had just ended, or is about to
         if promotion.action == pb.Promotion.ACTION_ROLL_BACK:
             assert self.settings is not None
             self.model = self._load(self.settings, self._artefact(promotion.state_sha256))
@@ -219,7 +272,7 @@ class AppFold:
 
     def _reload_before(self, sequence: int) -> None:
         """Reloads the model if a checkpoint lies between the last record of this app and the next."""
-        if self.settings is None or self.model is None:
+        if self.settings is None or self.model is None or self.holds:
             return
         every = self.settings.checkpoint_every
         boundary = (sequence - 1) // every * every
@@ -229,7 +282,9 @@ class AppFold:
 
     def due(self) -> bool:
         """Whether the log stands at a place where a checkpoint may be taken."""
-        return self.settings is not None and self.version % self.settings.checkpoint_every == 0
+        if self.settings is None or self.holds:
+            return False
+        return self.version % self.settings.checkpoint_every == 0
 
     def checkpoint(self) -> internal_pb2.Checkpoint:
         """The state as a message. Only at a place that is `due`, so that resuming equals not having stopped."""
@@ -251,8 +306,12 @@ class AppFold:
             order_time_us=self.clock.order_us or 0,
             oldest_needed=self.version + 1 if oldest is None else oldest,
             report_json=self.report.dump(),
-            proposed_json=[proposed.canonical() for proposed in self._proposed.values()],
+            watermark_us=self.clock.due_us,
+            lease=self.lease,
+            lease_renewed_us=self.lease_renewed_us,
         )
+        for (folder, partition), heard in sorted(self.clock.heard_us.items()):
+            checkpoint.streams.add(folder=folder, partition=partition, heard_us=heard)
         if self.pinned is not None:
             checkpoint.pinned.CopyFrom(self.pinned)
         return checkpoint
@@ -275,7 +334,12 @@ class AppFold:
         self.changed_at = checkpoint.changed_at
         self.libraries = list(checkpoint.libraries)
         self.clock = LogClock(settings.clock_cap_us, checkpoint.clock_us, checkpoint.order_time_us)
+        if checkpoint.streams:
+            heard = [((s.folder, s.partition), s.heard_us) for s in checkpoint.streams]
+            self.clock.restore(checkpoint.watermark_us, heard)
+        self.lease.CopyFrom(checkpoint.lease)
+        self.lease_renewed_us = checkpoint.lease_renewed_us
         self.report = Report.load(checkpoint.report_json)
         self.pinned = checkpoint.pinned if checkpoint.HasField("pinned") else None
         proposed = [FoldSettings.model_validate_json(text) for text in checkpoint.proposed_json]
-        self._proposed = {settings.sha256(): settings for settings in proposed}
+        self._proposed = {settings.sha256(): settings for settings in proposed}  # by version 0.1.0

@@ -52,7 +52,7 @@ class JoinFold(AppFold):
         for record in self._source.records(self.version):
             self.step(record)
             for joined in self._closed:
-                decided = self._source.read(joined.decision)
+                decided = self._source.read(joined.at)
                 yield JoinedRow(decided, decided.decision(), joined.rewards)
             self._closed.clear()
 

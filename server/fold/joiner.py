@@ -7,11 +7,11 @@ reward is inside it is told by origin stamps: reward - decision <= wait + skew.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Aggregation = Literal["earliest", "sum", "max", "mean", "last"]
 
@@ -21,6 +21,7 @@ COUNTERS = (
     "joined",  # rewards that took part in an interaction or wait to
     "duplicate_rewards",  # same reward_id as before, for the same event
     "late_rewards",  # outside their window
+    "out_of_range",  # beyond the app's reward range, from a producer that no server could refuse
     "dangling_rewards",  # no decision came within a window
     "matured",  # decisions whose window closed to be learned
     "defaulted",  # of these, slots that got the default reward
@@ -32,7 +33,7 @@ COUNTERS = (
 
 
 Place = tuple[str, int]
-"""(node, sequence) of a Decision record: a decision_id, taken apart."""
+"""(node, the journal's own number) of a Decision record: a decision_id, taken apart."""
 
 
 @dataclass(slots=True)
@@ -48,12 +49,16 @@ class RewardEntry:
 
 @dataclass(slots=True)
 class Event:
-    """One event in its window. Without a sequence it only has early rewards and activations yet."""
+    """One event in its window. Before its decision it only has early rewards and activations.
+
+    A million of them may be pending, so there is one object for each, and lists only where something is in them.
+    """
 
     deadline_us: int  # running time at which it closes
     arrival: int  # breaks ties between deadlines
-    decision: Place | None = None
-    rivals: list[Place] = field(default_factory=list)  # further decisions that differ
+    at: int = 0  # sequence of the decision's record; 0: none has come yet
+    node: str = ""  # with number, the decision's place
+    number: int = 0
     origin_us: int = 0
     slots: tuple[str, ...] = ()
     deferred: bool = False
@@ -61,14 +66,21 @@ class Event:
     undelivered: bool = False
     closed: bool = False  # judged; kept to tell late and duplicate rewards
     over: bool = False  # its window has passed, and it is kept for another one
-    rewards: list[RewardEntry] = field(default_factory=list)
+    rivals: Sequence[tuple[Place, int]] = ()  # further decisions that differ, and their sequences
+    rewards: Sequence[RewardEntry] = ()
+
+    def add(self, reward: RewardEntry) -> None:
+        if isinstance(self.rewards, list):
+            self.rewards.append(reward)
+        else:
+            self.rewards = [reward]
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     """A decision whose final rewards are known: slot number -> reward, defaults filled in."""
 
-    decision: Place
+    at: int  # sequence of the Decision's record
     rewards: dict[int, float]
 
 
@@ -104,9 +116,9 @@ class Joiner:
             event = self.events.get(key)
             if event is None or event.arrival != arrival:
                 continue  # its window was opened anew by its decision
-            if event.over or event.decision is None:
+            if event.over or not event.at:
                 del self.events[key]
-                if event.decision is None:
+                if not event.at:
                     self.counters["dangling_rewards"] += len(event.rewards)
                 continue
             joined = None
@@ -122,6 +134,7 @@ class Joiner:
         self,
         key: bytes,
         place: Place,
+        at: int,
         origin_us: int,
         slots: tuple[str, ...],
         deferred: bool,
@@ -132,15 +145,15 @@ class Joiner:
         event = self._event(key, now_us)
         if event.closed:
             return
-        if event.decision is not None:
-            event.rivals.append(place)
+        if event.at:
+            event.rivals = [*event.rivals, (place, at)]
             return
         self.open += 1
         if event.rewards or event.activated or event.undelivered:
             self._open_window(key, event, now_us)  # they came first
-        event.decision = place
+        (event.node, event.number), event.at = place, at
         event.origin_us, event.slots, event.deferred = origin_us, slots, deferred
-        early, event.rewards = event.rewards, []
+        early, event.rewards = event.rewards, ()
         for reward in early:
             self._keep(event, reward)
         yield from self._on_arrival(event)
@@ -153,8 +166,8 @@ class Joiner:
             self.counters["duplicate_rewards"] += 1
         elif event.closed:
             self.counters["late_rewards"] += 1
-        elif event.decision is None:
-            event.rewards.append(reward)
+        elif not event.at:
+            event.add(reward)
         else:
             self._keep(event, reward)
             yield from self._on_arrival(event)
@@ -173,7 +186,7 @@ class Joiner:
             event.undelivered = True
         elif by_client or not event.deferred:
             event.activated = True
-        if event.decision is not None:
+        if event.at:
             yield from self._on_arrival(event)
 
     def _event(self, key: bytes, now_us: int) -> Event:
@@ -194,7 +207,7 @@ class Joiner:
             self.counters["late_rewards"] += 1
         else:
             self.counters["joined"] += 1
-            event.rewards.append(reward)
+            event.add(reward)
 
     def _on_arrival(self, event: Event) -> Iterator[Joined]:
         """Where rewards are always sent: final as soon as every slot has one."""
@@ -217,8 +230,8 @@ class Joiner:
         if not self._learnable(event):
             self.counters["not_activated" if event.deferred else "undelivered"] += 1
             return None
-        place = self._which(event)
-        if place is None:
+        at = self._which(event)
+        if at is None:
             self.counters["void"] += 1
             return None
         by_slot = self._by_slot(event)
@@ -232,16 +245,19 @@ class Joiner:
                 self.counters["defaulted"] += 1
                 rewards[slot] = self.rules.default
         self.counters["matured"] += 1
-        return Joined(place, rewards)
+        return Joined(at, rewards)
 
     @staticmethod
-    def _which(event: Event) -> Place | None:
-        """The decision that was shown; where several differ, the one that the rewards name."""
+    def _which(event: Event) -> int | None:
+        """The decision that was shown, by its sequence; where several differ, the one that the rewards name."""
         if not event.rivals:
-            return event.decision
-        known = {event.decision, *event.rivals}
-        named = {reward.shown for reward in event.rewards} & known
-        return named.pop() if len(named) == 1 else None
+            return event.at
+        known: dict[Place | None, int] = {
+            (event.node, event.number): event.at,
+            **dict(event.rivals),
+        }
+        named = {reward.shown for reward in event.rewards} & known.keys()
+        return known[named.pop()] if len(named) == 1 else None
 
     @staticmethod
     def _by_slot(event: Event) -> dict[int, list[RewardEntry]]:

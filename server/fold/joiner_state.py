@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies.pack import pack, unpack
 from server.fold.joiner import Event, Joiner, JoinRules, Place, RewardEntry
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+# Events that are turned into Python numbers at a time: some megabytes.
+_PART = 10_000
 _DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
 
 
@@ -30,23 +37,32 @@ def dump(joiner: Joiner) -> bytes:
     def place(at: Place | None) -> tuple[int, int]:
         return (-1, 0) if at is None else (nodes.number(at[0]), at[1])
 
-    events = sorted(joiner.events.items(), key=lambda item: item[1].arrival)
-    rows: list[tuple[int, ...]] = []
-    rivals: list[tuple[int, ...]] = []
-    rewards: list[tuple[int, ...]] = []
-    for n, (_, e) in enumerate(events):
-        flags = (
-            _DEFERRED * e.deferred
-            + _ACTIVATED * e.activated
-            + _UNDELIVERED * e.undelivered
-            + _CLOSED * e.closed
-            + _OVER * e.over
-        )
-        slot = slots.number(e.slots)
-        rows.append((e.deadline_us, e.arrival, *place(e.decision), e.origin_us, slot, flags))
-        rivals.extend((n, *place(rival)) for rival in e.rivals)
-        rewards.extend((n, slots.number(r.slot), r.origin_us, *place(r.shown)) for r in e.rewards)
-    kept = [r for _, e in events for r in e.rewards]
+    # A million events may be pending: column by column, so that no second copy of them is made as Python objects.
+    keys = sorted(joiner.events, key=lambda key: joiner.events[key].arrival)
+    events = [joiner.events[key] for key in keys]
+    columns = np.empty((8, len(events)), np.int64)
+    for column, values in zip(
+        columns,
+        (
+            (e.deadline_us for e in events),
+            (e.arrival for e in events),
+            (nodes.number(e.node) if e.at else -1 for e in events),
+            (e.number for e in events),
+            (e.origin_us for e in events),
+            (slots.number(e.slots) for e in events),
+            (_flags(e) for e in events),
+            (e.at for e in events),
+        ),
+        strict=True,
+    ):
+        column[:] = np.fromiter(values, np.int64, len(events))
+    rivals = [(n, *place(rival), at) for n, e in enumerate(events) for rival, at in e.rivals]
+    rewards = [
+        (n, slots.number(r.slot), r.origin_us, *place(r.shown))
+        for n, e in enumerate(events)
+        for r in e.rewards
+    ]
+    kept = [r for e in events for r in e.rewards]
     header = {
         "arrivals": joiner.arrivals,
         "open": joiner.open,
@@ -57,9 +73,9 @@ def dump(joiner: Joiner) -> bytes:
     return pack(
         header,
         {
-            "keys": _bytes([key for key, _ in events]),
-            "events": np.array(rows, np.int64).reshape(-1, 7),
-            "rivals": np.array(rivals, np.int64).reshape(-1, 3),
+            "keys": _bytes(keys),
+            "events": columns,
+            "rivals": np.array(rivals, np.int64).reshape(-1, 4),
             "rewards": np.array(rewards, np.int64).reshape(-1, 5),
             "reward_keys": _bytes([r.reward_key for r in kept]),
             "reward_values": np.array([r.value for r in kept], np.float64),
@@ -81,9 +97,9 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
     joiner.counters.update(header["counters"])
     events = []
     keys = arrays["keys"].tobytes()
-    for n, row in enumerate(arrays["events"].tolist()):
-        deadline, arrival, node, sequence, origin, slot, flags = row
-        event = Event(deadline, arrival, place(node, sequence))
+    for n, row in enumerate(_rows(arrays["events"])):
+        deadline, arrival, node, number, origin, slot, flags, at = row
+        event = Event(deadline, arrival, at, nodes[node] if at else "", number)
         event.origin_us, event.slots = origin, slots[slot]
         event.deferred = bool(flags & _DEFERRED)
         event.activated = bool(flags & _ACTIVATED)
@@ -95,21 +111,41 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
         joiner.deadlines.append((deadline, arrival, key))
         events.append(event)
     heapq.heapify(joiner.deadlines)
-    for n, node, sequence in arrays["rivals"].tolist():
-        events[n].rivals.append((nodes[node], sequence))
+    for n, node, sequence, *at in arrays["rivals"].tolist():
+        event = events[n]
+        event.rivals = [*event.rivals, ((nodes[node], sequence), *(at or [sequence]))]
     reward_keys = arrays["reward_keys"].tobytes()
     values = arrays["reward_values"].tolist()
     for i, (n, slot, origin, node, sequence) in enumerate(arrays["rewards"].tolist()):
         key = reward_keys[16 * i : 16 * i + 16]
         entry = RewardEntry(key, slots[slot], values[i], origin, place(node, sequence))
-        events[n].rewards.append(entry)
+        events[n].add(entry)
     return joiner
 
 
 def oldest_pending(joiner: Joiner) -> int | None:
     """The smallest sequence of a decision that is still to be read again, or None."""
-    pending = [e.decision[1] for e in joiner.events.values() if e.decision and not e.closed]
+    pending = (e.at for e in joiner.events.values() if e.at and not e.closed)
     return min(pending, default=None)
+
+
+def _flags(e: Event) -> int:
+    return (
+        _DEFERRED * e.deferred
+        + _ACTIVATED * e.activated
+        + _UNDELIVERED * e.undelivered
+        + _CLOSED * e.closed
+        + _OVER * e.over
+    )
+
+
+def _rows(events: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
+    """Events row by row, a part at a time. Version 0.1.0 wrote rows of seven, where `at` is the number."""
+    if events.ndim == 2 and events.shape[1] == 7 and events.shape[0] != 8:
+        old = np.column_stack([events, np.where(events[:, 2] < 0, 0, events[:, 3])])
+        events = old.T
+    for start in range(0, events.shape[1], _PART):
+        yield from zip(*(column[start : start + _PART].tolist() for column in events), strict=True)
 
 
 def _bytes(keys: list[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:

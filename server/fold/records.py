@@ -24,7 +24,8 @@ class LogError(Exception):
 class LogRecord:
     """Header and payload of one record, and its place in the log.
 
-    `sequence` is the number of records merged up to and including this one: what model versions count.
+    `sequence` is the number of records merged up to and including this one: what model versions count. In the log of
+    one journal it is also the journal's own number.
     """
 
     sequence: int
@@ -38,11 +39,26 @@ class LogRecord:
     payload: bytes
     key_id: str = ""
     subject_id: str = ""
+    # Only where servers share a log: what the journal that wrote the record calls it, the partition that it came by,
+    # and how long it had waited to be sent there (microseconds).
+    number: int = 0
+    partition: int = 0
+    lag_us: int = 0
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """(node, the journal's own number): a decision_id, taken apart."""
+        return self.node, self.number or self.sequence
+
+    @property
+    def folder(self) -> str:
+        """UUID of the data folder that wrote it; empty for producers that have none."""
+        return self.node.rpartition(".")[0]
 
     @property
     def decision_id(self) -> str:
         """What RankReply.decision_id says of this record."""
-        return f"{self.node}:{self.sequence}"
+        return f"{self.node}:{self.number or self.sequence}"
 
     def decision(self) -> pb.Decision:
         """The payload of a KIND_DECISION record. Raises LogError: see `message`."""

@@ -7,9 +7,8 @@ For a target policy pi, w = pi(chosen) / propensity. The sums are those that an 
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from rankd.v1 import log_pb2 as pb
@@ -32,31 +31,29 @@ class Report:
     def add(self, decision: pb.Decision, reward: float) -> None:
         """One decision with its first slot's final reward."""
         s = self.sums
-        pmf = np.array(decision.pmf)
+        pmf = list(decision.pmf)
         chosen = decision.ranking[0]
         excluded = set(decision.excluded_ids)
         baseline = next(k for k, name in enumerate(decision.action_ids) if name not in excluded)
-        best = pmf == pmf.max()
-        played = pmf > 0
+        most = max(pmf)
+        best = [k for k, p in enumerate(pmf) if p == most]
         s["r_min"] = min(s["r_min"], reward)
         s["r_max"] = max(s["r_max"], reward)
         s["n"] += 1
         s["r"] += reward
         s["rr"] += reward * reward
         s["agreed"] += decision.preferred == baseline
-        for target, share in (
-            ("baseline", (np.arange(len(pmf)) == baseline).astype(float)),
-            ("greedy", best / np.count_nonzero(best)),
-        ):
-            w = float(share[chosen] / pmf[chosen])
-            # Infinite where the target plays what could not be drawn.
-            most = np.inf if share[~played].any() else float((share[played] / pmf[played]).max())
+        for target, played in (("baseline", [baseline]), ("greedy", best)):
+            w = 1 / len(played) / pmf[chosen] if chosen in played else 0.0
             s[f"{target}.w"] += w
             s[f"{target}.ww"] += w * w
             s[f"{target}.wr"] += w * reward
             s[f"{target}.wwr"] += w * w * reward
             s[f"{target}.wwrr"] += w * w * reward * reward
-            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], most)
+            # Infinite where the target plays what could not be drawn.
+            least = min(pmf[k] for k in played)
+            w_max = 1 / len(played) / least if least > 0 else inf
+            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], w_max)
 
     def dump(self) -> str:
         return json.dumps(self.sums, sort_keys=True)

@@ -45,10 +45,14 @@ class FoldSettings(BaseModel):
     skew_us: int
     clock_cap_us: int
     checkpoint_every: int
+    partitions: int = 1  # of the app's topic, where there is one
 
     def canonical(self) -> str:
-        """JSON with sorted keys: equal settings give equal text."""
-        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """JSON with sorted keys: equal settings give equal text. A log of one partition does not say so."""
+        said = self.model_dump()
+        if self.partitions == 1:
+            del said["partitions"]
+        return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     def sha256(self) -> str:
         return sha256(self.canonical().encode()).hexdigest()

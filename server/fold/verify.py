@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rankd.v1 import internal_pb2
-    from server.fold.joiner import Place
     from server.fold.records import LogRecord
 
 
@@ -36,7 +35,7 @@ class LogSource(Protocol):
     def records(self, after: int) -> Iterator[LogRecord]:
         """Records with sequence > after, in order."""
 
-    def read(self, place: Place) -> LogRecord:
+    def read(self, sequence: int) -> LogRecord:
         """One record again."""
 
     def artefact(self, sha256: str) -> bytes:
@@ -106,9 +105,9 @@ def verify_app(source: LogSource, app: str) -> Verification:
 
 def _decisions_by_version(
     source: LogSource, app: str, base: int, result: Verification
-) -> dict[int, list[Place]]:
-    """Version -> places of the decisions that it made; counts those that are out of reach."""
-    made_by: dict[int, list[Place]] = defaultdict(list)
+) -> dict[int, list[int]]:
+    """Version -> sequences of the decisions that it made; counts those that are out of reach."""
+    made_by: dict[int, list[int]] = defaultdict(list)
     for record in source.records(base):
         if record.kind != pb.KIND_DECISION or record.app != app:
             continue
@@ -116,23 +115,23 @@ def _decisions_by_version(
         if version < base:
             result.unverifiable += 1
         else:
-            made_by[version].append((record.node, record.sequence))
+            made_by[version].append(record.sequence)
     return made_by
 
 
-def _check(fold: AppFold, source: LogSource, places: list[Place], result: Verification) -> None:
+def _check(fold: AppFold, source: LogSource, decisions: list[int], result: Verification) -> None:
     """Makes the decisions again with the model as the fold has it now."""
     settings = fold.settings
     if settings is None or fold.model is None:
-        for place in places:
-            result.mismatch(f"decision {place[0]}:{place[1]} was made before the app had a model")
+        for sequence in decisions:
+            result.mismatch(f"decision {sequence} was made before the app had a model")
         return
     if not fold.faithful:
-        result.unverifiable += len(places)
+        result.unverifiable += len(decisions)
         return
     model = settings.spec().load(fold.model.state())
-    for place in places:
-        record = source.read(place)
+    for sequence in decisions:
+        record = source.read(sequence)
         logged = record.decision()
         try:
             answer = decide(

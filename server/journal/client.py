@@ -36,7 +36,7 @@ class JournalFullError(Exception):
 
 
 class JournalUnavailableError(Exception):
-    """The writer did not answer in time. Whether the record was logged is not known; a retry is safe. UNAVAILABLE."""
+    """The writer, or Kafka where that is waited for, did not answer in time. Whether the record was logged is not known; a retry is safe. UNAVAILABLE."""
 
 
 class JournalMovedError(Exception):
@@ -52,11 +52,18 @@ def _result(reply: internal_pb2.JournalReply) -> list[internal_pb2.Ack]:
 
 
 class JournalClient:
-    """Appends from an event loop; many calls share one connection."""
+    """Appends from an event loop; many calls share one connection.
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    Args:
+        path: the writer's socket.
+        timeout: seconds that one append may take, reconnecting included.
+        wait_shipped: whether an append is done only when its records are in Kafka, too.
+    """
+
+    def __init__(self, path: Path, timeout: float, wait_shipped: bool = False) -> None:
         self._path = path
-        self._timeout = timeout  # seconds that one append may take, reconnecting included
+        self._timeout = timeout
+        self._wait_shipped = wait_shipped
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[bytes, asyncio.Future[list[internal_pb2.Ack]]]] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -77,16 +84,31 @@ class JournalClient:
             JournalFullError: no room.
             JournalUnavailableError: no answer within the timeout.
         """
-        answer = self.send(records)
+        return await self._call(internal_pb2.JournalRequest(records=records))
+
+    async def report(self, shipped: internal_pb2.Shipped) -> None:
+        """Tells the writer how far its journal has been copied to Kafka. Raises JournalUnavailableError."""
+        await self._call(internal_pb2.JournalRequest(shipped=shipped))
+
+    async def trim(self, through: int) -> None:
+        """Drops all records up to and including that sequence. Raises JournalUnavailableError."""
+        await self._call(internal_pb2.JournalRequest(trim_to=through))
+
+    def send(self, records: Sequence[pb.Record]) -> asyncio.Future[list[internal_pb2.Ack]]:
+        """Sends the records to be appended; the answer comes later. Cancel it when it is of no interest any more."""
+        return self._send(internal_pb2.JournalRequest(records=records))
+
+    async def _call(self, request: internal_pb2.JournalRequest) -> list[internal_pb2.Ack]:
+        answer = self._send(request)
         try:
             return await self.wait(answer)
         finally:
             answer.cancel()
 
-    def send(self, records: Sequence[pb.Record]) -> asyncio.Future[list[internal_pb2.Ack]]:
-        """Sends the records to be appended; the answer comes later. Cancel it when it is of no interest any more."""
-        number = next(self._ids)
-        data = frame(internal_pb2.JournalRequest(id=number, records=records).SerializeToString())
+    def _send(self, request: internal_pb2.JournalRequest) -> asyncio.Future[list[internal_pb2.Ack]]:
+        number = request.id = next(self._ids)
+        request.wait_shipped = self._wait_shipped
+        data = frame(request.SerializeToString())
         answer: asyncio.Future[list[internal_pb2.Ack]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (data, answer)
         answer.add_done_callback(lambda _: self._waiting.pop(number))
@@ -104,7 +126,8 @@ class JournalClient:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.shield(answer)
         except TimeoutError as error:
-            raise JournalUnavailableError("the journal's writer does not answer") from error
+            who = "the journal's writer or Kafka" if self._wait_shipped else "the journal's writer"
+            raise JournalUnavailableError(f"{who} does not answer") from error
 
     async def run(self) -> None:
         """Keeps the connection up until cancelled."""

@@ -13,16 +13,19 @@ from contextlib import closing
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError, LogRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 FORMAT = 1
-# Rows read in one query: at 2 kB a row, 1 MB in memory.
+# Rows, and bytes of payload, read in one query, whichever is reached first: at 2 kB a row, 1 MB in memory. A record has
+# some 4 MB at most, so one chunk never holds more than 8 MB.
 _READ_CHUNK = 512
+_READ_BYTES = 4 << 20
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -47,10 +50,47 @@ CREATE TABLE IF NOT EXISTS decisions (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rare ON records (kind, app, sequence) WHERE kind >= 5;
 """
-_COLUMNS = (
-    "sequence, kind, app, event_id, origin_us, log_time_us, nodes.name, previous, payload, key_id, "
-    "subject_id FROM records JOIN nodes ON nodes.id = records.node"
-)
+
+
+class LogTime:
+    """The journal's stamps: the wall clock, as long as that moves forward.
+
+    Where it is set back, stamps do not stand still until it has caught up: they run on with the time that really
+    passes, since windows close by them.
+
+    Args:
+        wall_ns: nanoseconds since 1970.
+        monotonic_ns: nanoseconds since whenever, never set.
+
+    >>> wall, running = iter([5_000, 2_000, 3_000]), iter([100, 1_100, 2_100])
+    >>> clock = LogTime(lambda: next(wall) * 1_000_000, lambda: next(running) * 1_000_000)
+    >>> [clock.now_us() for _ in range(3)]  # set back by four seconds after the first
+    [5000000, 6000000, 7000000]
+    """
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = lambda: time.time_ns(),
+        monotonic_ns: Callable[[], int] = lambda: time.monotonic_ns(),
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._ahead_ns: int | None = (
+            None  # how far the stamps are ahead of the running time; never falls
+        )
+
+    def now_us(self) -> int:
+        # In this order: being interrupted between the two must not let the stamps gain on the wall clock.
+        wall = self._wall_ns()
+        running = self._monotonic_ns()
+        ahead = wall - running
+        self._ahead_ns = ahead if self._ahead_ns is None else max(self._ahead_ns, ahead)
+        return (running + self._ahead_ns) // 1_000
+
+    def seen(self, stamp_us: int) -> None:
+        """A record with that stamp is there already: later ones are stamped no earlier."""
+        ahead = stamp_us * 1_000 - self._monotonic_ns()
+        self._ahead_ns = ahead if self._ahead_ns is None else max(self._ahead_ns, ahead)
 
 
 class Stored:
@@ -65,22 +105,35 @@ class Stored:
 
 
 class Store:
-    """The writing side. One instance in one process for one file."""
+    """The writing side. One instance in one process for one file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        shared: whether the journal is copied to Kafka: then nothing is trimmed before it has been.
+        log_time: gives the stamps.
+    """
+
+    def __init__(self, path: Path, shared: bool = False, log_time: LogTime | None = None) -> None:
         self._path = path
+        self._shared = shared
+        self._log_time = log_time or LogTime()
         self._open()
         self._db.executescript(_SCHEMA)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._check_format()
             folder = self._meta("folder") or str(uuid.uuid4())
-            incarnation = int(self._meta("incarnation") or 0) + 1
+            # At least the time of day: a journal that is restored from a backup begins at an old incarnation, and must
+            # not count up through those that it has had since.
+            seconds = self._log_time.now_us() // 1_000_000
+            incarnation = max(int(self._meta("incarnation") or 0) + 1, seconds)
             self.node = f"{folder}.{incarnation}"
             for name, value in (("folder", folder), ("incarnation", incarnation)):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
             cursor = self._db.execute("INSERT INTO nodes (name) VALUES (?)", (self.node,))
             self._node_id = cursor.lastrowid
+            self.folder = folder
+        self._shipped = _shipped(self._db)
+        self._shipped_kept = True  # whether the file has it, too
         self._position()
 
     def _open(self) -> None:
@@ -94,7 +147,8 @@ class Store:
         row = self._db.execute(
             "SELECT log_time_us FROM records ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
-        self._last_us = int(row[0]) if row else 0
+        if row:
+            self._log_time.seen(int(row[0]))
 
     def _meta(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
@@ -115,7 +169,7 @@ class Store:
         Raises:
             sqlite3.Error: nothing was appended (most likely there is no room). The store stays usable.
         """
-        now = max(time.time_ns() // 1_000, self._last_us)
+        now = self._log_time.now_us()
         last = self.last
         rows: list[tuple[object, ...]] = []
         index: list[tuple[int, int]] = []
@@ -158,7 +212,7 @@ class Store:
             stored.append(places)
         if rows:
             self._commit(rows, index)
-            self.last, self._last_us = last, now
+            self.last = last
         return stored
 
     def _commit(self, rows: list[tuple[object, ...]], index: list[tuple[int, int]]) -> None:
@@ -166,16 +220,38 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
             self._db.executemany("INSERT INTO decisions VALUES (?,?)", index)
+            self._keep_shipped()
             self._db.execute("COMMIT")
         except sqlite3.Error:
             self._reopen()
             raise
+        self._shipped_kept = True
 
     def _reopen(self) -> None:
         """After a failed commit only a fresh connection tells for sure what the file holds."""
         self._db.close()
         self._open()
         self._position()
+
+    @property
+    def shipped(self) -> internal_pb2.Shipped:
+        """How far the journal has been copied to Kafka, as was reported last."""
+        return self._shipped
+
+    def ship(self, shipped: internal_pb2.Shipped) -> None:
+        """Takes note of how far the journal has been copied. An older position than the known one says nothing new.
+
+        It is written with the next transaction, without an fsync of its own: after a crash some records are sent
+        again, and dropped by whoever reads them.
+        """
+        if shipped.sequence > self._shipped.sequence:
+            self._shipped = shipped
+            self._shipped_kept = False
+
+    def _keep_shipped(self) -> None:
+        if not self._shipped_kept:
+            data = self._shipped.SerializeToString()
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('shipped', ?)", (data,))
 
     def _find(self, hashed: int, app: str, event_id: str) -> Stored | None:
         rows = self._db.execute(
@@ -191,12 +267,20 @@ class Store:
     def trim(self, through: int) -> int:
         """Drops records up to and including that sequence; returns how many. Sequences are never used again.
 
+        Records that have not been copied to Kafka stay, where the journal is or was shared.
+
         One transaction, for which appends wait: whoever trims much goes in steps, as the learner does.
         """
+        if self._shared or self._shipped.sequence:
+            through = min(through, self._shipped.sequence)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
+            # What is gone must never be asked for again: the position goes into the same transaction.
+            self._keep_shipped()
             self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (through,))
-            return self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
+            gone = self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
+        self._shipped_kept = True
+        return gone
 
     def close(self) -> None:
         """Closes the file. May be called again."""
@@ -205,6 +289,12 @@ class Store:
 
 class JournalReader:
     """The reading side: any process, any number. Raises FileNotFoundError where there is no journal yet."""
+
+    # In the order of LogRecord's fields.
+    columns = (
+        "sequence, kind, app, event_id, origin_us, log_time_us, nodes.name, previous, payload, key_id, "
+        "subject_id FROM records JOIN nodes ON nodes.id = records.node"
+    )
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -227,6 +317,15 @@ class JournalReader:
         first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
         return (last + 1 if first is None else int(first)), last
 
+    def shipped(self) -> internal_pb2.Shipped:
+        """How far the journal has been copied to Kafka; an empty message where it never was."""
+        return _shipped(self._db)
+
+    def folder(self) -> str:
+        """UUID of the data folder: what all the journal's nodes begin with."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'folder'").fetchone()
+        return str(row[0])
+
     def records(
         self, after: int, through: int | None = None, kind: int | None = None
     ) -> Iterator[LogRecord]:
@@ -243,19 +342,30 @@ class JournalReader:
         limit = 2**63 - 1 if through is None else through
         only = "" if kind is None else f"AND kind = {int(kind)}"
         query = (
-            f"SELECT {_COLUMNS} WHERE sequence > ? AND sequence <= ? {only} "  # an int
+            f"SELECT {self.columns} WHERE sequence > ? AND sequence <= ? {only} "  # an int
             f"ORDER BY sequence LIMIT {_READ_CHUNK}"
         )
-        while True:
-            with closing(self._db.execute(query, (after, limit))) as rows:
-                batch = [LogRecord(*row) for row in rows]
+        more = True
+        while more:
+            batch, more = self._chunk(query, (after, limit))
             for record in batch:
                 if kind is None and record.sequence != after + 1:
                     raise LogError(f"record {after + 1} is missing from the journal")
                 after = record.sequence
                 yield record
-            if len(batch) < _READ_CHUNK:
-                return
+
+    def _chunk(self, query: str, bounds: tuple[int, int]) -> tuple[list[LogRecord], bool]:
+        """The query's first records, and whether there may be more."""
+        batch = []
+        size = 0
+        with closing(self._db.execute(query, bounds)) as rows:
+            for row in rows:
+                record = LogRecord(*row)
+                batch.append(record)
+                size += len(record.payload)
+                if size >= _READ_BYTES:
+                    return batch, True
+        return batch, len(batch) == _READ_CHUNK
 
     def read(self, sequence: int) -> LogRecord:
         """One record.
@@ -263,7 +373,7 @@ class JournalReader:
         Raises:
             LogError: it is not there (any more).
         """
-        row = self._db.execute(f"SELECT {_COLUMNS} WHERE sequence = ?", (sequence,)).fetchone()
+        row = self._db.execute(f"SELECT {self.columns} WHERE sequence = ?", (sequence,)).fetchone()
         if row is None:
             raise LogError(f"record {sequence} is not in the journal; it was trimmed")
         return LogRecord(*row)
@@ -271,7 +381,7 @@ class JournalReader:
     def oldest(self, kind: int, app: str) -> LogRecord | None:
         """The first record kept of that kind (Config, Epoch, Promotion, Erasure) and app, or None."""
         row = self._db.execute(
-            f"SELECT {_COLUMNS} WHERE kind = ? AND kind >= 5 AND app = ? ORDER BY sequence LIMIT 1",
+            f"SELECT {self.columns} WHERE kind = ? AND kind >= 5 AND app = ? ORDER BY sequence LIMIT 1",
             (kind, app),
         ).fetchone()
         return None if row is None else LogRecord(*row)
@@ -304,6 +414,11 @@ class JournalReader:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _shipped(db: sqlite3.Connection) -> internal_pb2.Shipped:
+    row = db.execute("SELECT value FROM meta WHERE name = 'shipped'").fetchone()
+    return internal_pb2.Shipped() if row is None else internal_pb2.Shipped.FromString(row[0])
 
 
 def _event_hash(app: str, event_id: str) -> int:

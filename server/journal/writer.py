@@ -8,13 +8,14 @@ without a timer.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import selectors
 import signal
 import socket
 import sqlite3
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -37,8 +38,20 @@ TICK_SECONDS = 1.0
 _RECEIVE = 1 << 20
 # A client that does not read its answers is dropped at this backlog (bytes) rather than grow the writer's memory.
 _BACKLOG = 64 << 20
+# Answers that wait for Kafka. While it is away callers give up and try again, which nobody tells the writer of: beyond
+# this number the older half is forgotten. Their callers, five seconds of 20,000 calls, have gone by then. Some 30 MB.
+_MOST_WAITING = 100_000
 
 _Error = internal_pb2.JournalReply
+
+
+class _Waiting(NamedTuple):
+    """An answer to be given when all records up to `sequence` are in Kafka."""
+
+    sequence: int
+    arrival: int
+    connection: _Connection
+    reply: internal_pb2.JournalReply
 
 
 class _Connection:
@@ -49,10 +62,17 @@ class _Connection:
 
 
 class Writer:
-    """Serves one store on one Unix socket until stopped."""
+    """Serves one store on one Unix socket until stopped.
 
-    def __init__(self, store: Store, socket_path: Path) -> None:
+    Args:
+        shared: whether others share the log: then they are told of an orderly end, so that they do not wait.
+    """
+
+    def __init__(self, store: Store, socket_path: Path, shared: bool = False) -> None:
         self._store = store
+        self._shared = shared
+        self._waiting: list[_Waiting] = []  # a heap
+        self._arrivals = 0
         self._selector = selectors.DefaultSelector()
         socket_path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -84,6 +104,9 @@ class Writer:
         while not self._stopping:
             self._turn(max(0.0, self._tick_at - time.monotonic()))
         self._turn(0)  # what was sent before the stop is still appended and answered
+        if self._shared:
+            fence = pb.Fence(folder=self._store.folder).SerializeToString()
+            self._append([[_record(pb.KIND_FENCE, fence)]])
         for key in list(self._selector.get_map().values()):
             if isinstance(key.data, _Connection):
                 self._drop(key.data)
@@ -108,9 +131,7 @@ class Writer:
                     self._flush(key.data)
         self._serve(requests)
         if time.monotonic() >= self._tick_at:
-            tick = pb.Record(header=pb.Header(kind=pb.KIND_TICK))
-            tick.header.origin_time_us = time.time_ns() // 1_000
-            self._append([[tick]])
+            self._append([[_record(pb.KIND_TICK)]])
             self._tick_at = time.monotonic() + TICK_SECONDS
 
     def _accept(self) -> None:
@@ -144,6 +165,9 @@ class Writer:
         """Plain appends share one transaction; a conditional append or a trim stands alone, in its place."""
         group: list[tuple[_Connection, internal_pb2.JournalRequest]] = []
         for connection, request in requests:
+            if request.HasField("shipped"):
+                self._store.ship(request.shipped)
+                self._release()
             if request.HasField("expected_last") or request.HasField("trim_to"):
                 self._append_group(group)
                 group = []
@@ -171,8 +195,31 @@ class Writer:
         for i, (connection, request) in enumerate(group):
             if acks is None:
                 self._reply(connection, request.id, _Error.ERROR_FULL)
+                continue
+            through = max((ack.sequence for ack in acks[i]), default=0)
+            if request.wait_shipped and through > self._store.shipped.sequence:
+                reply = internal_pb2.JournalReply(id=request.id, acks=acks[i])
+                self._wait(through, connection, reply)
             else:
                 self._reply(connection, request.id, _Error.ERROR_NONE, acks[i])
+
+    def _wait(
+        self, sequence: int, connection: _Connection, reply: internal_pb2.JournalReply
+    ) -> None:
+        """Keeps an answer until its records are in Kafka."""
+        self._arrivals += 1
+        heapq.heappush(self._waiting, _Waiting(sequence, self._arrivals, connection, reply))
+        if len(self._waiting) > _MOST_WAITING:
+            self._waiting.sort(key=lambda waiting: waiting.arrival)
+            del self._waiting[: _MOST_WAITING // 2]
+            heapq.heapify(self._waiting)
+
+    def _release(self) -> None:
+        """Gives the answers whose records are in Kafka by now."""
+        shipped = self._store.shipped.sequence
+        while self._waiting and self._waiting[0].sequence <= shipped:
+            waiting = heapq.heappop(self._waiting)
+            self._send(waiting.connection, waiting.reply)
 
     def _append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[internal_pb2.Ack]] | None:
         """Acks of each group, or None where nothing could be written."""
@@ -201,7 +248,11 @@ class Writer:
         error: internal_pb2.JournalReply.Error,
         acks: list[internal_pb2.Ack] | None = None,
     ) -> None:
-        reply = internal_pb2.JournalReply(id=number, error=error, acks=acks or [])
+        self._send(connection, internal_pb2.JournalReply(id=number, error=error, acks=acks or []))
+
+    def _send(self, connection: _Connection, reply: internal_pb2.JournalReply) -> None:
+        if connection.sock.fileno() < 0:
+            return  # the client has gone
         connection.out += frame(reply.SerializeToString())
         self._flush(connection)
 
@@ -229,10 +280,20 @@ class Writer:
             connection.sock.close()
 
 
-def main(journal: Path, socket_path: Path) -> None:
-    """The writer process."""
-    store = Store(journal)
-    writer = Writer(store, socket_path)
+def _record(kind: pb.Kind, payload: bytes = b"") -> pb.Record:
+    """A record of the writer's own, which counts for every app."""
+    header = pb.Header(kind=kind, origin_time_us=time.time_ns() // 1_000)
+    return pb.Record(header=header, payload=payload)
+
+
+def main(journal: Path, socket_path: Path, shared: bool = False) -> None:
+    """The writer process.
+
+    Args:
+        shared: whether the journal is copied to Kafka, where others read it.
+    """
+    store = Store(journal, shared)
+    writer = Writer(store, socket_path, shared)
     signal.signal(signal.SIGTERM, writer.stop)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN

@@ -34,11 +34,15 @@ class Checkpoints:
         names = (path.stem for path in self._folder.glob("*.ckpt"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def archives(self, version: int) -> bool:
+        """Whether that version would be kept for as long as the log is."""
+        return version % self._archive == 0
+
     def save(self, checkpoint: internal_pb2.Checkpoint) -> None:
         """Writes one durably, then drops those that need not be kept."""
         replace(self._path(checkpoint.version), seal(checkpoint), durable=True)
         for version in self.versions()[: -self._keep]:
-            if version % self._archive:
+            if not self.archives(version):
                 self._path(version).unlink(missing_ok=True)
 
     def drop_useless(self, first: int) -> None:

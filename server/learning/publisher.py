@@ -1,4 +1,4 @@
-"""Publishes an app's model as a file that servers watch; never a lower (epoch, version) after a higher one."""
+"""Publishes an app's model as a file that servers watch; never a lower (lease, epoch, version) after a higher one."""
 
 from __future__ import annotations
 
@@ -29,26 +29,46 @@ class Publisher:
         self._interval = interval
         self._next = 0.0
         self._took: deque[float] = deque(maxlen=_TIMES)  # seconds
-        try:
-            current = unseal(internal_pb2.Snapshot, path.read_bytes())
-            self._published = (current.epoch, current.published_at)
-        except (FileNotFoundError, EnvelopeError):
-            self._published = (0, 0)
+        self._stat: tuple[int, int] | None = None  # of the file as it was read or written last
+        self._published = (0, 0, 0)
 
-    def publish(self, make: Callable[[tuple[int, int]], internal_pb2.Snapshot | None]) -> None:
+    def publish(self, make: Callable[[tuple[int, int, int]], internal_pb2.Snapshot | None]) -> None:
         """Publishes what `make` gives, if it is time.
 
         Args:
-            make: given the pair (epoch, version) published last, the snapshot to publish, or None if nothing changed.
+            make: given the (lease, epoch, version) published last, the snapshot to publish, or None if nothing changed.
         """
         started = time.monotonic()
         if started < self._next:
             return
+        self._look()
         snapshot = make(self._published)
-        if snapshot is None or (snapshot.epoch, snapshot.published_at) <= self._published:
+        if snapshot is None or _order(snapshot) <= self._published:
             return
         replace(self._path, seal(snapshot), durable=False)
-        self._published = (snapshot.epoch, snapshot.published_at)
+        self._published, self._stat = _order(snapshot), self._stat_now()
         ended = time.monotonic()
         self._took.append(ended - started)
         self._next = ended + max(self._interval, min(self._took) / _SHARE)
+
+    def _look(self) -> None:
+        """Reads what is published, if another process has put it there: another learner's model, by way of Redis."""
+        stat = self._stat_now()
+        if stat is None or stat == self._stat:
+            return
+        self._stat = stat
+        try:
+            self._published = _order(unseal(internal_pb2.Snapshot, self._path.read_bytes()))
+        except (FileNotFoundError, EnvelopeError):
+            self._published = (0, 0, 0)
+
+    def _stat_now(self) -> tuple[int, int] | None:
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+
+def _order(snapshot: internal_pb2.Snapshot) -> tuple[int, int, int]:
+    return snapshot.lease, snapshot.epoch, snapshot.published_at

@@ -10,13 +10,11 @@ from rankd.v1 import log_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server.journal.store import JournalReader
     from server.learning.checkpoints import Checkpoints
+    from server.learning.log import Log
 
 
-def beginning(
-    reader: JournalReader, app: str, checkpoints: Checkpoints
-) -> internal_pb2.Checkpoint | None:
+def beginning(reader: Log, app: str, checkpoints: Checkpoints) -> internal_pb2.Checkpoint | None:
     """Where the fold of an app begins that is younger than a trimmed log; None if its first records are gone."""
     config, epoch = (reader.oldest(kind, app) for kind in (pb.KIND_CONFIG, pb.KIND_EPOCH))
     if epoch is None:
@@ -28,7 +26,7 @@ def beginning(
 
 
 def trim_to(
-    reader: JournalReader, apps: Sequence[Checkpoints], max_age_us: int, max_bytes: int
+    reader: Log, apps: Sequence[Checkpoints], max_age_us: int, max_bytes: int
 ) -> int | None:
     """The last sequence that may go, or None if nothing may.
 

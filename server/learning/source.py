@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from rankd.v1 import internal_pb2
     from server.files import DataFolder
-    from server.fold.joiner import Place
     from server.fold.records import LogRecord
 
 
@@ -53,8 +52,8 @@ class FolderSource:
     def records(self, after: int) -> Iterator[LogRecord]:
         return self.reader.records(after, self._last)
 
-    def read(self, place: Place) -> LogRecord:
-        return self.reader.read(place[1])
+    def read(self, sequence: int) -> LogRecord:
+        return self.reader.read(sequence)
 
     def artefact(self, sha256: str) -> bytes:
         for app in self.apps():

@@ -19,6 +19,7 @@ from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.envelope import EnvelopeError, seal, unseal
+from server.learning.pieces import pieces_of
 from server.serving.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -30,6 +31,7 @@ from server.serving.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from server.config import Config
     from server.files import DataFolder
     from server.journal.client import JournalClient
     from server.serving.service import DecisionService
@@ -40,14 +42,16 @@ class AdminService:
 
     def __init__(
         self,
+        config: Config,
         folder: DataFolder,
-        apps: list[str],
         decisions: DecisionService,
         journal: JournalClient,
         clock_us: Callable[[], int],
     ) -> None:
         self._folder = folder
-        self._apps = apps
+        self._apps = sorted(config.apps)
+        self._shared = bool(config.kafka.bootstrap)
+        self._learns = config.server.role != "server"
         self._decisions = decisions
         self._journal = journal
         self._clock_us = clock_us
@@ -70,8 +74,7 @@ class AdminService:
         """Lags, counters and running sums of one app."""
         name = self._decisions.app_name(app)
         served = self._decisions.served(name)
-        status, last, last_us = await asyncio.to_thread(self._read_status, name)
-        lag = max(0, last_us - (status.get("order_time_us") or 0)) / 1e6
+        status, last, lag = await asyncio.to_thread(self._read_status, name)
         counters, sums = status["counters"], status["sums"]
         return api.StatusReply(
             app=name,
@@ -100,12 +103,16 @@ class AdminService:
             raise UnavailableError("the learner has not reported yet; retry") from error
         return report
 
-    def _read_status(self, app: str) -> tuple[dict[str, Any], int, int]:
+    def _read_status(self, app: str) -> tuple[dict[str, Any], int, float]:
+        """The learner's report, the number of records in the log, and how many seconds of log time it is behind."""
         status = self._report(app)
+        if "log_records" in status:  # several nodes share the log: the learner knows how long it is
+            return status, status["log_records"], status["lag_seconds"]
         reader = JournalReader(self._folder.journal)
         try:
             last = reader.bounds()[1]
-            return status, last, reader.read(last).log_time_us if last else 0
+            last_us = reader.read(last).log_time_us if last else 0
+            return status, last, max(0, last_us - (status.get("order_time_us") or 0)) / 1e6
         finally:
             reader.close()
 
@@ -115,6 +122,7 @@ class AdminService:
         return await asyncio.to_thread(self._models, name)
 
     def _models(self, app: str) -> api.ListModelsReply:
+        self._keeps_models()
         reply = api.ListModelsReply()
         folder = self._folder.checkpoints(app)
         current = self._current(app)
@@ -184,18 +192,23 @@ class AdminService:
         if theirs.standardise != settings.standardise:
             raise InvalidArgumentError("model", "was made with another setting of `standardise`")
         artefact = internal_pb2.Snapshot(app=name, config_json=settings.canonical(), policy=state)
-        artefacts = Artefacts(self._folder.artefacts(name))
-        sha256 = await asyncio.to_thread(artefacts.save, artefact)
+        sha256 = state_sha256(state)
         epoch = pb.Epoch(
             start=pb.Epoch.START_ARTEFACT,
             config_sha256=settings.sha256(),
             state_sha256=sha256,
             libraries=libraries(settings.policy),
         )
-        return await self._append(name, pb.KIND_EPOCH, epoch.SerializeToString(), sha256)
+        return await self._append(name, pb.KIND_EPOCH, epoch.SerializeToString(), artefact)
+
+    def _keeps_models(self) -> None:
+        if not self._learns:
+            raise FailedPreconditionError(
+                "this server keeps no versions of models; ask a learner (a node with server.role learner or all)"
+            )
 
     def _same_epoch(self, app: str, model: internal_pb2.Snapshot) -> None:
-        epoch = self._decisions.served(app).published[0]
+        _, epoch, _ = self._decisions.served(app).published
         if model.model_epoch != epoch:
             raise FailedPreconditionError(
                 f"model_version: {model.model_version} belongs to epoch {model.model_epoch}, the app is in epoch "
@@ -205,27 +218,34 @@ class AdminService:
     async def _promote(
         self, app: str, model: internal_pb2.Snapshot, action: pb.Promotion.Action
     ) -> api.PromotionReply:
-        artefacts = Artefacts(self._folder.artefacts(app))
-        sha256 = await asyncio.to_thread(artefacts.save, model)
         promotion = pb.Promotion(
             action=action,
             epoch=model.model_epoch,
             model_version=model.model_version,
-            state_sha256=sha256,
+            state_sha256=state_sha256(model.policy),
         )
-        return await self._append(app, pb.KIND_PROMOTION, promotion.SerializeToString(), sha256)
+        return await self._append(app, pb.KIND_PROMOTION, promotion.SerializeToString(), model)
 
     async def _append(
-        self, app: str, kind: pb.Kind, payload: bytes, sha256: str
+        self, app: str, kind: pb.Kind, payload: bytes, artefact: internal_pb2.Snapshot
     ) -> api.PromotionReply:
-        header = pb.Header(app=app, kind=kind, origin_time_us=self._clock_us())
+        """Logs what refers to the artefact, once this is where whoever folds the log finds it."""
+        now_us = self._clock_us()
+        header = pb.Header(app=app, kind=kind, origin_time_us=now_us)
+        records = [pb.Record(header=header, payload=payload)]
+        if self._shared:
+            records[:0] = pieces_of(app, artefact, now_us)
+            sha256 = state_sha256(artefact.policy)
+        else:
+            artefacts = Artefacts(self._folder.artefacts(app))
+            sha256 = await asyncio.to_thread(artefacts.save, artefact)
         try:
-            (ack,) = await self._journal.append([pb.Record(header=header, payload=payload)])
+            acks = await self._journal.append(records)
         except JournalFullError as error:
             raise ResourceExhaustedError(str(error)) from error
         except JournalUnavailableError as error:
             raise UnavailableError(f"{error}; retry") from error
-        return api.PromotionReply(sequence=ack.sequence, state_sha256=sha256)
+        return api.PromotionReply(sequence=acks[-1].sequence, state_sha256=sha256)
 
     def _current(self, app: str) -> internal_pb2.Snapshot:
         try:
@@ -238,6 +258,7 @@ class AdminService:
         current = self._current(app)
         if version in (0, current.model_version):
             return current
+        self._keeps_models()
         try:
             checkpoint = Checkpoints(self._folder.checkpoints(app)).load(version)
         except (FileNotFoundError, EnvelopeError, LogError) as error:

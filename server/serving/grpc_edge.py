@@ -105,15 +105,17 @@ class GrpcEdge:
                 ("grpc.max_send_message_length", 64 << 20),
             )
         )
+        handlers = {ADMIN: _admin_methods(admin)}
+        if config.role != "learner":  # its worker answers operators only
+            handlers[DECISIONS] = self._decision_methods()
         self._server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(DECISIONS, self._decision_methods()),
-                grpc.method_handlers_generic_handler(ADMIN, _admin_methods(admin)),
-            )
+            grpc.method_handlers_generic_handler(name, methods)
+            for name, methods in handlers.items()
         )
+        self._services = ("", *handlers)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (DECISIONS, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._server.add_insecure_port(f"{config.host}:{port}")
 
@@ -126,7 +128,7 @@ class GrpcEdge:
         """What the health service says of the whole and of each service."""
         status = health_pb2.HealthCheckResponse
         value = status.SERVING if serving else status.NOT_SERVING
-        for name in ("", DECISIONS, ADMIN):
+        for name in self._services:
             await self._health.set(name, value)
 
     async def stop(self) -> None:

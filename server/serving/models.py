@@ -29,7 +29,9 @@ class Served:
     model: Model
     epoch: int
     version: int
-    published: tuple[int, int]  # (epoch, version) of the publication
+    published: tuple[
+        int, int, int
+    ]  # (lease, epoch, version) of the publication: never a lower one after a higher
 
 
 def load_served(data: bytes) -> Served:
@@ -45,7 +47,7 @@ def load_served(data: bytes) -> Served:
         settings.spec().load(snapshot.policy),
         snapshot.model_epoch,
         snapshot.model_version,
-        (snapshot.epoch, snapshot.published_at),
+        (snapshot.lease, snapshot.epoch, snapshot.published_at),
     )
 
 

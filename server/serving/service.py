@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import defaultdict
 from contextlib import contextmanager
-from hashlib import blake2b
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from policies.features import FeatureError
 from rankd.v1 import decisions_pb2 as api
+from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import SAMPLER, Question, decide
-from server.fold.settings import MODES
 from server.journal.client import JournalFullError, JournalUnavailableError
 from server.serving.errors import (
-    AlreadyExistsError,
     FieldError,
     InvalidArgumentError,
     NotFoundError,
@@ -29,14 +27,15 @@ from server.serving.errors import (
     ServiceError,
     UnavailableError,
 )
-from server.serving.validation import check_id, check_rank, check_reward
+from server.serving.ranking import Asked, check, complete, to_reply
+from server.serving.validation import check_id, check_reward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rankd.v1 import internal_pb2
     from server.config import Config
     from server.journal.client import JournalClient
+    from server.serving.lookup import DecisionLookup
     from server.serving.models import Models, Served
 
 log = structlog.get_logger("service")
@@ -51,6 +50,7 @@ class DecisionService:
     Args:
         clock_us: the time now, microseconds since 1970.
         tasks: owns what outlives a call: telling the log that a reply could not be delivered.
+        lookup: knows decisions of other servers that share the log, if there are any.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class DecisionService:
         journal: JournalClient,
         tasks: asyncio.TaskGroup,
         clock_us: Callable[[], int],
+        lookup: DecisionLookup | None = None,
     ) -> None:
         self._limits = config.limits
         self._max_in_flight = config.server.max_in_flight
@@ -69,6 +70,7 @@ class DecisionService:
         self._journal = journal
         self._tasks = tasks
         self._clock_us = clock_us
+        self._lookup = lookup
 
     async def rank(self, request: api.RankRequest) -> api.RankReply:
         """Decides one event, or returns the stored decision of a retried one.
@@ -91,42 +93,29 @@ class DecisionService:
                 or nothing could be logged.
         """
         self._admit("requests", len(requests))
-        decisions = []
-        records = []
+        asked = []
         for i, request in enumerate(requests):
             if i % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
-            with _part(f"requests[{i}]" if len(requests) > 1 else ""):
-                decision, record = self._decide(request)
-            decisions.append(decision)
-            records.append(record)
-        acks = await self._append(records)
-        replies: list[api.RankReply | ServiceError] = []
-        fresh, again = [], []
-        for decision, record, ack in zip(decisions, records, acks, strict=True):
-            header = record.header
-            if ack.HasField("stored"):
-                asked = decision.request_hash
-                decision = pb.Decision.FromString(ack.stored)
-                if asked != decision.request_hash:
-                    replies.append(
-                        AlreadyExistsError(
-                            f"event_id: {header.event_id!r} belongs to a decision on another question"
-                        )
-                    )
-                    continue
-                if not decision.defer_activation:
-                    again.append(_activation(header, pb.Activation.CAUSE_REDELIVERED))
-            else:
-                fresh.append(header)
-            replies.append(_reply(header.event_id, f"{ack.node}:{ack.sequence}", decision))
+            path = f"requests[{i}]" if len(requests) > 1 else ""
+            with _part(path):
+                app = self.app_name(request.app)
+                asked.append(check(path, app, request, self._limits))
+        if self._lookup is not None:
+            await self._find(asked, self._lookup)
+        fresh = await self._log([each for each in asked if each.stored is None])
+        again = [
+            _activation(self._decision(each), pb.Activation.CAUSE_REDELIVERED)
+            for each in asked
+            if each.redelivered
+        ]
         if again:
             try:
                 await self._append(again)
             except (ServiceError, asyncio.CancelledError):
                 self._tasks.create_task(self._undelivered(fresh))
                 raise
-        return replies
+        return [to_reply(each) for each in asked]
 
     async def reward(self, requests: Sequence[api.RewardRequest]) -> list[int]:
         """Logs rewards with one commit; returns their places in the log.
@@ -189,35 +178,60 @@ class DecisionService:
         if self._journal.in_flight >= self._max_in_flight:
             raise ResourceExhaustedError("too many calls in flight; retry later")
 
-    def _decide(self, request: api.RankRequest) -> tuple[pb.Decision, pb.Record]:
-        app = self.app_name(request.app)
-        slots = check_rank(request, self._limits)
-        served = self.served(app)
-        try:
-            question = Question.of(request, self._limits.magnitude)
-        except FeatureError as error:
-            raise InvalidArgumentError(error.field, error.reason) from error
-        event_id = request.event_id or secrets.token_hex(16)
-        decision = pb.Decision(
-            context=request.context,
-            action_ids=request.action_ids,
-            action_features=request.action_features,
-            excluded_ids=request.excluded_ids,
-            slot_ids=slots,
-            defer_activation=request.defer_activation,
-        )
-        asked = decision.SerializeToString(deterministic=True)
-        answer = decide(question, max(1, len(slots)), event_id, served.model, served.settings)
-        decision.pmf.extend(answer.pmf.tolist())
-        decision.ranking.extend(answer.ranking)
-        decision.slot_probabilities.extend(answer.slot_probabilities)
-        decision.sampler = SAMPLER
-        decision.epoch, decision.model_version = served.epoch, served.version
-        decision.mode = MODES[served.settings.mode]
-        decision.request_hash = blake2b(asked, digest_size=16).digest()
-        decision.preferred = answer.preferred
-        header = self._header(app, pb.KIND_DECISION, event_id)
-        return decision, pb.Record(header=header, payload=decision.SerializeToString())
+    async def _find(self, asked: list[Asked], lookup: DecisionLookup) -> None:
+        """Notes what other servers have decided. Ids that were made here are unknown to them."""
+        named = defaultdict(list)
+        for each in asked:
+            if each.named:
+                named[each.app].append(each)
+        for app, of_app in named.items():
+            found = await lookup.find(app, [each.event_id for each in of_app])
+            for each in of_app:
+                decision = found.get(each.event_id)
+                if decision is not None:
+                    each.stored = pb.Decision.FromString(decision.payload)
+                    each.decision_id = f"{decision.node}:{decision.sequence}"
+
+    async def _log(self, asked: list[Asked]) -> list[pb.Header]:
+        """Decides and logs, unless the journal has a decision of the event; returns the headers of new ones."""
+        records = []
+        for i, each in enumerate(asked):
+            if i % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            with _part(each.path):
+                payload = complete(each, self.served(each.app), self._limits)
+            records.append(pb.Record(header=self._decision(each), payload=payload))
+        if not records:
+            return []
+        answer = self._journal.send(records)
+        if self._lookup is not None:
+            answer.add_done_callback(partial(self._remember, asked, records, self._lookup))
+        acks = await self._acks(records, answer)
+        fresh = []
+        for each, record, ack in zip(asked, records, acks, strict=True):
+            each.decision_id = f"{ack.node}:{ack.sequence}"
+            if ack.HasField("stored"):
+                each.stored = pb.Decision.FromString(ack.stored)
+            else:
+                fresh.append(record.header)
+        return fresh
+
+    def _remember(
+        self,
+        asked: list[Asked],
+        records: list[pb.Record],
+        lookup: DecisionLookup,
+        answer: asyncio.Future[list[internal_pb2.Ack]],
+    ) -> None:
+        """Tells other servers what was logged, also where the caller has gone: its retry may come to one of them."""
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        for each, record, ack in zip(asked, records, answer.result(), strict=True):
+            if each.named and not ack.HasField("stored"):
+                decision = internal_pb2.StoredDecision(
+                    node=ack.node, sequence=ack.sequence, payload=record.payload
+                )
+                lookup.remember(each.app, each.event_id, decision)
 
     def _reward(self, request: api.RewardRequest) -> pb.Record:
         app = self.app_name(request.app)
@@ -232,11 +246,18 @@ class DecisionService:
         )
         return pb.Record(header=header, payload=reward.SerializeToString())
 
+    def _decision(self, asked: Asked) -> pb.Header:
+        return self._header(asked.app, pb.KIND_DECISION, asked.event_id)
+
     def _header(self, app: str, kind: pb.Kind, event_id: str) -> pb.Header:
         return pb.Header(app=app, kind=kind, event_id=event_id, origin_time_us=self._clock_us())
 
     async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
-        answer = self._journal.send(records)
+        return await self._acks(records, self._journal.send(records))
+
+    async def _acks(
+        self, records: list[pb.Record], answer: asyncio.Future[list[internal_pb2.Ack]]
+    ) -> list[internal_pb2.Ack]:
         try:
             return await self._journal.wait(answer)
         except JournalFullError as error:
@@ -297,21 +318,3 @@ def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:
     record.header.CopyFrom(header)
     record.header.kind = pb.KIND_ACTIVATION
     return record
-
-
-def _reply(event_id: str, decision_id: str, decision: pb.Decision) -> api.RankReply:
-    ids, pmf, ranking = decision.action_ids, decision.pmf, decision.ranking
-    reply = api.RankReply(
-        event_id=event_id,
-        decision_id=decision_id,
-        action_id=ids[ranking[0]],
-        ranking=[ids[k] for k in ranking],
-        probabilities=[pmf[k] for k in ranking],
-        epoch=decision.epoch,
-        model_version=decision.model_version,
-    )
-    if decision.slot_ids:
-        reply.slot_ids.extend(decision.slot_ids)
-        reply.slot_action_ids.extend(ids[k] for k in ranking[: len(decision.slot_ids)])
-        reply.slot_probabilities.extend(decision.slot_probabilities)
-    return reply

@@ -19,6 +19,7 @@ from server.serving.service import DecisionService
 if TYPE_CHECKING:
     from server.config import Config
     from server.files import DataFolder
+    from server.redis.lookup import Lookup
 
 log = structlog.get_logger("worker")
 
@@ -41,16 +42,19 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
     apps = sorted(config.apps)
     models = Models(folder, apps, config.server.poll.total_seconds())
     journal = JournalClient(folder.socket, config.server.journal_timeout.total_seconds())
+    lookup = _lookup(config)
     async with asyncio.TaskGroup() as background:
         async with asyncio.TaskGroup() as late:
-            decisions = DecisionService(config, models, journal, late, _now_us)
-            admin = AdminService(folder, apps, decisions, journal, _now_us)
+            decisions = DecisionService(config, models, journal, late, _now_us, lookup)
+            admin = AdminService(config, folder, decisions, journal, _now_us)
             edge = GrpcEdge(config.server, port, decisions, admin)
             running = [
                 background.create_task(models.run()),
                 background.create_task(journal.run()),
                 background.create_task(_report_health(config, models, journal, edge)),
             ]
+            if lookup is not None:
+                running.insert(0, background.create_task(lookup.run()))
             await edge.start()
             await stopping.wait()
             loop.remove_reader(sys.stdin.fileno())
@@ -60,6 +64,15 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
         for task in running:
             task.cancel()
     log.info("stopped")
+
+
+def _lookup(config: Config) -> Lookup | None:
+    """What other servers have decided, where there are any."""
+    if not config.redis.url or config.server.role == "learner":
+        return None
+    from server.redis.lookup import Lookup  # loads the library, which others need not
+
+    return Lookup(config.redis)
 
 
 async def _report_health(

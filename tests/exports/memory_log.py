@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from rankd.v1 import internal_pb2
-    from server.fold.joiner import Place
 
 NODE = "0b5d6b4c.1"
 START_US = 1_750_000_000_000_000
@@ -175,8 +174,8 @@ class MemoryLog:
         assert after + 1 >= self.first
         yield from self.log[after:]
 
-    def read(self, place: Place) -> LogRecord:
-        return self.log[place[1] - 1]
+    def read(self, sequence: int) -> LogRecord:
+        return self.log[sequence - 1]
 
     def artefact(self, sha256: str) -> bytes:
         if sha256 not in self.states:

@@ -26,7 +26,7 @@ def learned(log: MemoryLog, app: str = "shop") -> list[tuple[int, dict[int, floa
     class Spy(AppFold):
         def _learn(self, sequence: int, closed: Iterable[Joined]) -> None:
             closed = list(closed)
-            met.extend((one.decision[1], one.rewards) for one in closed)
+            met.extend((one.at, one.rewards) for one in closed)
             super()._learn(sequence, closed)
 
     fold: AppFold = Spy(app, log.read, log.artefact)

@@ -50,7 +50,7 @@ def test_an_export_reads_back_equal(log: MemoryLog, tmp_path: Path) -> None:
     assert list(source.records(0)) == log.log
     assert source.complete
     assert list(source.records(17)) == log.log[17:]
-    assert [source.read((r.node, r.sequence)) for r in reversed(log.log)] == log.log[::-1]
+    assert [source.read(r.sequence) for r in reversed(log.log)] == log.log[::-1]
     assert source.apps() == ["shop"]
     assert source.base("shop") is None
     assert source.checkpoints("shop") == log.checkpoints("shop")
@@ -58,10 +58,10 @@ def test_an_export_reads_back_equal(log: MemoryLog, tmp_path: Path) -> None:
 
 def test_reading_one_record_needs_no_pass_before(log: MemoryLog, tmp_path: Path) -> None:
     source = export(log, tmp_path / "log.jsonl")
-    assert source.read(("", 30)) == log.log[29]
-    assert source.read(("", 10)) == log.log[9]
+    assert source.read(30) == log.log[29]
+    assert source.read(10) == log.log[9]
     with pytest.raises(LogError, match="record 100000 is not in it"):
-        source.read(("", 100_000))
+        source.read(100_000)
 
 
 def test_an_export_verifies_as_the_log_does(log: MemoryLog, tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ from rankd.v1 import admin_pb2, internal_pb2
 from rankd.v1 import log_pb2 as pb
 from rankd.v1.admin_pb2_grpc import AdminStub
 from rankd.v1.decisions_pb2_grpc import DecisionsStub
+from server.config import load
 from server.files import DataFolder
 from server.fold.verify import Verification, verify
 from server.learning.envelope import unseal
 from server.learning.source import FolderSource
+from server.supervisor import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +87,7 @@ class Service:
         self.port = free_port()
         self._config = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._roles: set[str] = set()  # processes that it has when all is well
         self._channels: list[grpc.Channel] = []
         self._killed: set[int] = set()
         self._serving: set[int] = set()  # pids of workers that said so last
@@ -120,6 +123,7 @@ class Service:
         server = {**self._config.get("server", {}), "port": self.port}
         path = self.folder.root.with_name(f"{self.folder.root.name}.yaml")
         path.write_text(yaml.safe_dump({**self._config, "server": server}))
+        self._roles = {name for stage in children(load(path)) for name in stage}
         self.folder.service.unlink(missing_ok=True)
         self._read = self.log.stat().st_size if self.log.exists() else 0
         self._serving.clear()
@@ -215,9 +219,7 @@ class Service:
             raise RuntimeError(
                 f"the service ended with code {self._process.returncode}:\n{self.tail()}"
             )
-        workers = self._config.get("server", {}).get("workers", 1)
-        roles = {"writer", "learner", *(f"worker-{i}" for i in range(workers))}
-        pids = self.pids()
+        pids, roles = self.pids(), self._roles
         if not roles <= pids.keys() or self._killed & set(pids.values()):
             return False
         self._follow_log()

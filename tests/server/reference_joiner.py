@@ -24,6 +24,11 @@ class Decided:
     slots: tuple[str, ...]
     deferred: bool
 
+    @property
+    def at(self) -> int:
+        """Its sequence in the merged log, which is another than the journal's own number in `place`."""
+        return 100 + self.place[1]
+
 
 @dataclass(frozen=True)
 class Activated:
@@ -83,7 +88,7 @@ def _judge_arrival(records: list[Record], rules: JoinRules, verdict: Verdict) ->
         verdict.over = True
         verdict.counters["matured"] += 1
         values = {slot: _one(rewards, rules.aggregation) for slot, rewards in by_slot.items()}
-        verdict.learned = Joined(decisions[0].place, values)
+        verdict.learned = Joined(decisions[0].at, values)
 
 
 def _judge_closing(records: list[Record], rules: JoinRules, verdict: Verdict) -> None:
@@ -95,13 +100,13 @@ def _judge_closing(records: list[Record], rules: JoinRules, verdict: Verdict) ->
         verdict.counters["not_activated" if first.deferred else "undelivered"] += 1
         return
     kept = _rewards(records, rules)[0]
-    place = first.place
+    at = first.at
     if len(decisions) > 1:
         named = {r.shown for r in kept} & {d.place for d in decisions}
         if len(named) != 1:
             verdict.counters["void"] += 1
             return
-        (place,) = (p for p in named if p is not None)
+        (at,) = (d.at for d in decisions if d.place in named)
     verdict.counters["matured"] += 1
     values = {}
     for slot, rewards in _by_slot(first, kept).items():
@@ -112,7 +117,7 @@ def _judge_closing(records: list[Record], rules: JoinRules, verdict: Verdict) ->
         else:
             verdict.counters["defaulted"] += 1
             values[slot] = rules.default
-    verdict.learned = Joined(place, values)
+    verdict.learned = Joined(at, values)
 
 
 def _shown(records: list[Record], deferred: bool) -> bool:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from policies import Model
     from rankd.v1 import internal_pb2
-    from server.fold.joiner import Place
 
 APP = "shop"
 NODE = "00000000-0000-0000-0000-000000000001.1"
@@ -200,8 +199,8 @@ class Scribe:
     def records(self, after: int) -> Iterator[LogRecord]:
         return iter(self.log[after:])
 
-    def read(self, place: Place) -> LogRecord:
-        return self.log[place[1] - 1]
+    def read(self, sequence: int) -> LogRecord:
+        return self.log[sequence - 1]
 
     def artefact(self, sha256: str) -> bytes:
         return self.artefacts[sha256]

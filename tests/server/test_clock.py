@@ -37,7 +37,7 @@ def test_it_never_falls_and_never_outruns_the_cap(differences: list[int], cap: i
     clock, stamp, before = LogClock(cap), 0, 0
     for difference in differences:
         stamp += difference
-        now = clock.advance(stamp)
+        now = clock.advance(stamp).due
         assert before <= now <= before + cap
         before = now
 

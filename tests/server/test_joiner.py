@@ -57,7 +57,7 @@ logs = st.lists(
 
 def take(joiner: Joiner, key: bytes, record: Record, now: int) -> list[Joined]:
     if isinstance(record, Decided):
-        event = (key, record.place, record.origin_us, record.slots, record.deferred, now)
+        event = (key, record.place, record.at, record.origin_us, record.slots, record.deferred, now)
         return list(joiner.decision(*event))
     if isinstance(record, Activated):
         return list(joiner.activation(key, record.delivered, record.by_client, now))
@@ -112,7 +112,7 @@ def test_a_decision_is_final_when_its_window_closes_and_not_before() -> None:
     take(joiner, A, reward(0.5), 50)
     assert list(joiner.close_due(119)) == []
     assert joiner.open == 1
-    assert list(joiner.close_due(120)) == [Joined((NODE, 1), {0: 0.5})]
+    assert list(joiner.close_due(120)) == [Joined(101, {0: 0.5})]
     assert joiner.open == 0
 
 
@@ -129,7 +129,7 @@ def test_after_its_window_a_reward_is_late_and_after_another_nobody_knows_it() -
 
 def test_without_a_reward_it_gets_the_default() -> None:
     joiner = joiner_with_decision()
-    assert list(joiner.close_due(CLOSED)) == [Joined((NODE, 1), {0: -1.0})]
+    assert list(joiner.close_due(CLOSED)) == [Joined(101, {0: -1.0})]
     assert joiner.counters["defaulted"] == 1
 
 
@@ -139,7 +139,7 @@ def test_origin_stamps_tell_whether_a_reward_is_inside(origin: int, joined: int)
     joiner = joiner_with_decision()
     take(joiner, A, reward(0.5, origin), 10)
     assert (joiner.counters["joined"], joiner.counters["late_rewards"]) == (joined, 1 - joined)
-    assert list(joiner.close_due(CLOSED)) == [Joined((NODE, 1), {0: 0.5 if joined else -1.0})]
+    assert list(joiner.close_due(CLOSED)) == [Joined(101, {0: 0.5 if joined else -1.0})]
 
 
 def test_an_early_reward_waits_for_its_decision() -> None:
@@ -147,7 +147,7 @@ def test_an_early_reward_waits_for_its_decision() -> None:
     take(joiner, A, reward(0.5), 0)
     take(joiner, A, Decided((NODE, 2), 1_000, (), False), 119)
     assert list(joiner.close_due(200)) == [], "the window opens with the decision"
-    assert list(joiner.close_due(239)) == [Joined((NODE, 2), {0: 0.5})]
+    assert list(joiner.close_due(239)) == [Joined(102, {0: 0.5})]
 
 
 def test_a_reward_without_decision_is_dangling_after_a_window() -> None:
@@ -164,7 +164,7 @@ def test_a_repeated_reward_id_counts_once() -> None:
     joiner = joiner_with_decision(how)
     for value, key in ((0.5, b"r"), (0.5, b"r"), (0.25, b"s")):
         take(joiner, A, reward(value, key=key), 1)
-    assert list(joiner.close_due(CLOSED)) == [Joined((NODE, 1), {0: 0.75})]
+    assert list(joiner.close_due(CLOSED)) == [Joined(101, {0: 0.75})]
     assert joiner.counters["duplicate_rewards"] == 1
 
 
@@ -194,11 +194,11 @@ def test_always_sent_learns_on_arrival_and_never_the_default() -> None:
     joiner = joiner_with_decision(how, slots=("left", "right"))
     assert take(joiner, A, reward(0.5, slot="left"), 1) == []
     learned = take(joiner, A, reward(1.0, key=b"s", slot="right"), 2)
-    assert learned == [Joined((NODE, 1), {0: 0.5, 1: 1.0})]
+    assert learned == [Joined(101, {0: 0.5, 1: 1.0})]
     assert take(joiner, A, reward(1.0, key=b"t"), 3) == []
     assert joiner.counters["late_rewards"] == 1
     take(joiner, B, Decided((NODE, 9), 1_000, (), False), 3)
-    assert list(joiner.close_due(999)) == [Joined((NODE, 9), {})]
+    assert list(joiner.close_due(999)) == [Joined(109, {})]
     assert joiner.counters["unrewarded"] == 1
     assert joiner.counters["defaulted"] == 0
 
@@ -211,7 +211,7 @@ def test_only_what_was_shown_is_learned(deferred: bool, happened: str) -> None:
         take(joiner, A, Activated(happened != "undelivered", happened == "client"), 1)
     learned = list(joiner.close_due(CLOSED))
     shown = happened == "client" or (not deferred and happened != "undelivered")
-    assert learned == ([Joined((NODE, 1), {0: -1.0})] if shown else [])
+    assert learned == ([Joined(101, {0: -1.0})] if shown else [])
     left = joiner.counters["not_activated" if deferred else "undelivered"]
     assert left == (0 if shown else 1)
 
@@ -241,8 +241,8 @@ def test_two_decisions_of_one_event(shown: list[int | None], expected: int | Non
     for i, number in enumerate(shown):
         place = None if number is None else (NODE, number)
         take(joiner, A, RewardEntry(bytes([i]) * 16, "", 0.5, 1_000, place), 1)
-    learned = [joined.decision for joined in joiner.close_due(CLOSED)]
-    assert learned == ([] if expected is None else [(NODE, expected)])
+    learned = [joined.at for joined in joiner.close_due(CLOSED)]
+    assert learned == ([] if expected is None else [100 + expected])
     assert joiner.counters["void"] == (expected is None)
 
 
@@ -252,7 +252,7 @@ def test_a_shorter_window_from_now_on() -> None:
     take(joiner, A, reward(0.5), 0)
     joiner.rules = replace(RULES, wait_us=5, lateness_us=0)
     take(joiner, A, Decided((NODE, 1), 1_000, (), False), 1)
-    assert list(joiner.close_due(6)) == [Joined((NODE, 1), {0: 0.5})]
+    assert list(joiner.close_due(6)) == [Joined(101, {0: 0.5})]
     assert list(joiner.close_due(CLOSED)) == []
     assert joiner.counters["dangling_rewards"] == 0
 
@@ -264,6 +264,6 @@ def test_the_oldest_record_still_needed() -> None:
     assert oldest_pending(joiner) is None
     take(joiner, B, Decided((NODE, 7), 0, (), False), 1)
     take(joiner, C, Decided((NODE, 5), 0, (), False), 2)
-    assert oldest_pending(joiner) == 5
+    assert oldest_pending(joiner) == 105
     list(joiner.close_due(CLOSED + 1))
     assert oldest_pending(joiner) is None

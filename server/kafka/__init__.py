@@ -1,0 +1,1 @@
+"""Kafka: the journal's continuation, where several servers share one log. Only this package imports aiokafka."""

@@ -1,0 +1,1 @@
+"""Real services for tests: Apache Kafka, Redis, and a proxy that breaks the connections to them."""
