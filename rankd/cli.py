@@ -33,6 +33,14 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+class Role(StrEnum):
+    """Parts of a service that several machines share."""
+
+    ALL = "all"
+    SERVER = "server"
+    LEARNER = "learner"
+
+
 class Preset(StrEnum):
     """Policies of the demo."""
 
@@ -93,11 +101,16 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Serving processes that share the port.")
     ] = None,
+    role: Annotated[
+        Role | None,
+        typer.Option(help="With Kafka and Redis: answer calls, learn, or (default) both."),
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     from rankd.commands.serve import serve as run
 
-    raise typer.Exit(run(data_dir, config, host, port, workers))
+    named = {"host": host, "port": port, "workers": workers, "role": role.value if role else None}
+    raise typer.Exit(run(data_dir, config, named))
 
 
 @app.command()

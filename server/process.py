@@ -7,10 +7,12 @@ Exit codes: 0 stopped as asked; 78 the configuration cannot work (restarting wou
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ from server.files import DataFolder, exclusive
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from server.kafka.mirror import MirrorReader
     from server.learning.learner import Feed
 
 EX_CONFIG = 78
@@ -31,6 +34,8 @@ EX_CONFIG = 78
 _HANDOVER_SECONDS = 10.0
 # Seconds between two looks for a file that another process is about to make.
 _LOOK_SECONDS = 0.05
+# A follower's report that is older than this (seconds) is one of an earlier run.
+_FRESH_SECONDS = 2.0
 
 
 def _write(folder: DataFolder, config: Config) -> int:
@@ -103,8 +108,29 @@ def _merged(
             stop.wait(_LOOK_SECONDS)
         if stop.is_set():
             return []
-        feeds.append(merged_feed(config, folder, MirrorReader(path), partial(trim, path), app, me))
+        reader = MirrorReader(path)
+        while not stop.is_set() and not _reaches(reader, folder, app):
+            stop.wait(_LOOK_SECONDS)
+        feeds.append(merged_feed(config, folder, reader, partial(trim, path), app, me))
     return feeds
+
+
+def _reaches(reader: MirrorReader, folder: DataFolder, app: str) -> bool:
+    """Whether the merged log has come to where the newest checkpoint stands, or has all that is in Kafka.
+
+    After a power cut, or where the file was lost, the follower is still merging that part anew.
+    """
+    from server.learning.checkpoints import Checkpoints
+
+    versions = Checkpoints(folder.checkpoints(app)).versions()
+    if not versions or reader.bounds()[1] >= versions[-1]:
+        return True
+    try:
+        following = json.loads(folder.following(app).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    fresh = time.time() - following["time"] < _FRESH_SECONDS
+    return fresh and (following["behind"] == 0 or bool(following["error"]))
 
 
 def _serve(folder: DataFolder, config: Config, port: int) -> int:

@@ -18,12 +18,13 @@ from server.supervisor import PortTakenError, Supervisor
 FILE = "rankd.yaml"
 
 
-def serve(
-    data_dir: Path, config: Path | None, host: str | None, port: int | None, workers: int | None
-) -> int:
-    """Returns the exit code when the service has stopped."""
+def serve(data_dir: Path, config: Path | None, given: dict[str, Any]) -> int:
+    """Returns the exit code when the service has stopped.
+
+    Args:
+        given: settings of the section `server` from the command line; None where an option was left out.
+    """
     path = config or find_config(data_dir)
-    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
     overrides = {name: value for name, value in given.items() if value is not None}
     try:
         settings = load(path, {"server": overrides} if overrides else None)

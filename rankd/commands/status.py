@@ -43,8 +43,10 @@ def lines(reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estim
         f"behind   the learner is {reply.lag_records:,} records ({reply.lag_seconds:.2f} s) behind the log",
         f"serving  model {reply.epoch}.{reply.served_version}",
         f"waiting  {reply.pending:,} decisions whose window is open",
-        "",
     ]
+    page += _nodes(reply)
+    page += [f"ALARM    {alarm.id}: {alarm.text}" for alarm in reply.alarms]
+    page.append("")
     width = max((len(name) for name in counters), default=0)
     page += [f"{name.replace('_', ' '):<{width}}  {value:>12,}" for name, value in counters.items()]
     n = int(sums.get("n", 0))
@@ -53,6 +55,16 @@ def lines(reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estim
     if n and reply.mode == "apprentice":
         page.append(f"the policy would have agreed with the baseline in {sums['agreed'] / n:.1%}")
     return page
+
+
+def _nodes(reply: api.StatusReply) -> list[str]:
+    """Where several nodes share the log: who they are, what they have not sent on yet, which model they serve."""
+    return [
+        f"node     {node.host} ({node.role}{', publishes' if node.folder == reply.owner else ''}), "
+        f"{node.journal_records:,} records, {node.unshipped_records:,} not in Kafka yet, "
+        f"model {node.model_epoch}.{node.model_version}"
+        for node in reply.nodes
+    ]
 
 
 def _line(name: str, estimate: Estimate) -> str:
@@ -72,5 +84,6 @@ def _as_json(
         **{name: getattr(reply, name) for name in (*plain, *more)},
         "counters": dict(zip(reply.counter_names, reply.counter_values, strict=True)),
         "sums": sums,
+        "alarms": {alarm.id: alarm.text for alarm in reply.alarms},
         "estimates": {name: asdict(estimate) for name, estimate in found.items()},
     }

@@ -37,7 +37,7 @@ class StatusRequest(_message.Message):
     def __init__(self, app: _Optional[str] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values", "reward_min", "reward_max")
+    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values", "reward_min", "reward_max", "alarms", "lease", "owner", "nodes")
     APP_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,10 @@ class StatusReply(_message.Message):
     SUM_VALUES_FIELD_NUMBER: _ClassVar[int]
     REWARD_MIN_FIELD_NUMBER: _ClassVar[int]
     REWARD_MAX_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     app: str
     policy: str
     mode: str
@@ -70,7 +74,43 @@ class StatusReply(_message.Message):
     sum_values: _containers.RepeatedScalarFieldContainer[float]
     reward_min: float
     reward_max: float
-    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ..., reward_min: _Optional[float] = ..., reward_max: _Optional[float] = ...) -> None: ...
+    alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
+    lease: int
+    owner: str
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
+    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ..., reward_min: _Optional[float] = ..., reward_max: _Optional[float] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., lease: _Optional[int] = ..., owner: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("id", "text")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    text: str
+    def __init__(self, id: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class NodeStatus(_message.Message):
+    __slots__ = ("folder", "host", "role", "silent_seconds", "journal_records", "unshipped_records", "unshipped_seconds", "model_lease", "model_epoch", "model_version")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    SILENT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    UNSHIPPED_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    UNSHIPPED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_LEASE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    host: str
+    role: str
+    silent_seconds: float
+    journal_records: int
+    unshipped_records: int
+    unshipped_seconds: float
+    model_lease: int
+    model_epoch: int
+    model_version: int
+    def __init__(self, folder: _Optional[str] = ..., host: _Optional[str] = ..., role: _Optional[str] = ..., silent_seconds: _Optional[float] = ..., journal_records: _Optional[int] = ..., unshipped_records: _Optional[int] = ..., unshipped_seconds: _Optional[float] = ..., model_lease: _Optional[int] = ..., model_epoch: _Optional[int] = ..., model_version: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("app",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rankd.v1 import internal_pb2
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Records between two states of the merge that are kept: what another learner merges again at most, a second's work.
 KEEP_EVERY = 5_000
-# Seconds that one process waits for the other's transaction: the learner trims in steps of some 10 ms.
-_BUSY_SECONDS = 30.0
+# Seconds that the follower waits for the learner, which trims in steps of some 10 ms; then it tries again from the topic.
+_APPEND_SECONDS = 5.0
+# Seconds that the learner waits for the follower, whose transactions take some 20 ms.
+_TRIM_SECONDS = 30.0
 # Bytes: several records of the usual 1 to 2 kB fit into a page.
 _PAGE = 16_384
 
@@ -56,7 +59,7 @@ _INSERT = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class Mirror:
-    """The file of one app's mirror, for those who change it: the follower appends, the learner trims.
+    """The writing side. One instance in one process for one file; only `trim` may be called elsewhere.
 
     Args:
         begin: where the merge begins in a new file; None: at the topic's beginning. An existing file goes on where it
@@ -70,7 +73,7 @@ class Mirror:
     def __init__(self, path: Path, begin: internal_pb2.MergeState | None = None) -> None:
         if not path.exists():
             _create(path, begin or beginning())
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=_APPEND_SECONDS)
         self._db.execute("PRAGMA synchronous=NORMAL")
         _check_format(self._db, path)
         self._load()
@@ -125,24 +128,25 @@ class Mirror:
             r.payload,
         )
 
-    def trim(self, through: int) -> int:
-        """Drops records up to and including that sequence; returns how many.
-
-        One transaction, for which appends wait: whoever trims much goes in steps.
-        """
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            # The newest state at or before the cut stays: from there all that is left can be merged again.
-            self._db.execute(
-                "DELETE FROM merge_states WHERE sequence < "
-                "(SELECT max(sequence) FROM merge_states WHERE sequence <= ?)",
-                (through,),
-            )
-            return self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
-
     def close(self) -> None:
         """May be called again."""
         self._db.close()
+
+
+def trim(path: Path, through: int) -> int:
+    """Drops records up to and including that sequence, while the follower appends; returns how many.
+
+    One transaction, for which the follower waits: whoever trims much goes in steps.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=_TRIM_SECONDS)) as db, db:
+        db.execute("BEGIN IMMEDIATE")
+        # The newest state at or before the cut stays: from there all that is left can be merged again.
+        db.execute(
+            "DELETE FROM merge_states WHERE sequence < "
+            "(SELECT max(sequence) FROM merge_states WHERE sequence <= ?)",
+            (through,),
+        )
+        return db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
 
 
 class MirrorReader(JournalReader):

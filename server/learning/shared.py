@@ -201,6 +201,7 @@ class SharedDuties:
         merged = report.get("merged", fold.version)
         return {
             "owner": self._owns,
+            "owner_folder": "" if fold.lease.released else fold.lease.owner,
             "lease": fold.lease.number,
             "log_records": max(merged, fold.version) + (report.get("behind") or 0),
             "lag_seconds": max(0.0, report.get("order_time_us", 0) - (fold.clock.order_us or 0)) / 1e6,

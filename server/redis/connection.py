@@ -1,7 +1,13 @@
-"""How rankd connects to Redis: with a bound on every wait, and without the library's own retries."""
+"""How rankd connects to Redis: without the library's own waits and retries.
+
+By default the library waits 5 s, ten times over, so that a black hole costs a minute. Its timeout of a command must not be
+used either: before Python 3.12 it loses a cancellation that comes while a command is being sent (asyncio.wait_for), and a
+task group that waits for the cancelled task waits for ever. So whoever sends a command puts asyncio.timeout around it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -21,28 +27,32 @@ _FREE_SECONDS = 30.0
 
 
 def reason(errors: BaseException) -> str:
-    """The first error's text, however deep in groups it lies; its name where it has none."""
+    """The first error's text, however deep in groups it lies."""
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
-    return str(errors) or type(errors).__name__
+    return str(errors) or "no answer in time"
 
 
 def connect(config: RedisConfig, timeout: float) -> Redis:
     """A client that connects when it is first used, and again after every error.
 
-    By default the library waits 5 s, ten times over, so that a black hole costs a minute.
-
     Args:
-        timeout: seconds that a connection, or the answer to one command, may take.
+        timeout: seconds that making or closing a connection may take. Commands are bounded by who sends them.
     """
     pool = BlockingConnectionPool.from_url(
         config.url,
         max_connections=_CONNECTIONS,
         timeout=_FREE_SECONDS,
-        socket_timeout=timeout,
+        socket_timeout=None,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # nothing of the newer one is needed, and old servers and proxies know this one
         client_name="rankd",
     )
     return Redis.from_pool(pool)
+
+
+async def hang_up(redis: Redis) -> None:
+    """Closes all connections: after an error others may be as dead, and not know it yet."""
+    with contextlib.suppress(*ERRORS):
+        await redis.connection_pool.disconnect()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from rankd.v1 import internal_pb2
-from server.redis.connection import ERRORS, connect, reason
+from server.redis.connection import ERRORS, connect, hang_up, reason
 from server.redis.seal import ForgedError, checked, sign
 
 if TYPE_CHECKING:
@@ -110,20 +110,22 @@ class Lookup:
     async def run(self) -> None:
         """Reads and writes until cancelled; then what is left is written, if Redis is there."""
         delay = _FIRST_DELAY
-        async with connect(self._config, max(_WRITE_SECONDS, self._timeout)) as redis:
-            try:
-                while True:
-                    started = time.monotonic()
-                    try:
-                        await self._session(redis)
-                    except* ERRORS as errors:
-                        self._lost(errors)
-                    if time.monotonic() - started > _HEALTHY:
-                        delay = _FIRST_DELAY
-                    await asyncio.sleep(delay)
-                    delay = min(2 * delay, _LONGEST_DELAY)
-            finally:
-                await self._drain(redis)
+        redis = connect(self._config, self._timeout)
+        try:
+            while True:
+                started = time.monotonic()
+                try:
+                    await self._session(redis)
+                except* ERRORS as errors:
+                    self._lost(errors)
+                    await hang_up(redis)
+                if time.monotonic() - started > _HEALTHY:
+                    delay = _FIRST_DELAY
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+        finally:
+            await self._drain(redis)
+            await hang_up(redis)
 
     async def _session(self, redis: Redis) -> None:
         """Reads and writes until Redis fails."""
@@ -201,7 +203,8 @@ class Lookup:
                     name = self._name(one.app, one.event_id)
                     value = sign(self._key, name, one.decision.SerializeToString())
                     pipe.set(name, value, nx=True, px=self._keep_ms)
-                results = await pipe.execute(raise_on_error=False)
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    results = await pipe.execute(raise_on_error=False)
         except BaseException:  # a later attempt may find some there, which then stay
             self._queue.extendleft(reversed(batch))
             self._queued_bytes += size

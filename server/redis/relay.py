@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from server.redis.board import Board
-from server.redis.connection import ERRORS, connect, reason
+from server.redis.connection import ERRORS, connect, hang_up, reason
 from server.redis.exchange import ModelExchange, StatusExchange, channel
 from server.redis.register import AUDIT_SECONDS
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("relay")
 
-# Seconds that one command may take: a model of 50 MB at 100 Mbit/s.
+# Seconds that one exchange may take: a model of 50 MB at 100 Mbit/s.
 _TIMEOUT = 5.0
 # Seconds between two looks at what no message has told of, at reports and at the board.
 _LOOK_SECONDS = 1.0
@@ -53,7 +53,7 @@ class Relay:
     """One node's relay.
 
     Args:
-        timeout: seconds that one command may take.
+        timeout: seconds that one exchange may take.
         audit: seconds between two full looks at values that seem to be in step.
     """
 
@@ -68,6 +68,7 @@ class Relay:
         key, prefix = bytes.fromhex(config.redis.key), config.redis.prefix
         self._poll = config.server.poll.total_seconds()
         self._channel = channel(prefix)
+        self._timeout = timeout
         self._redis: Redis = connect(config.redis, timeout)
         self._models = {
             app: ModelExchange(self._redis, key, prefix, app, folder.snapshot(app), audit)
@@ -86,29 +87,32 @@ class Relay:
     async def run(self) -> None:
         """Runs until cancelled."""
         delay = _FIRST_DELAY
-        async with contextlib.aclosing(self._redis):
-            while True:
-                started = time.monotonic()
-                try:
-                    await self._session()
-                except* ERRORS as errors:
-                    self._lost(errors)
-                await self._board.write(connected=False)
-                if time.monotonic() - started > _HEALTHY:
-                    delay = _FIRST_DELAY
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, _LONGEST_DELAY)
+        while True:
+            started = time.monotonic()
+            try:
+                await self._session()
+            except* ERRORS as errors:
+                self._lost(errors)
+            finally:
+                await hang_up(self._redis)
+            await self._board.write(connected=False)
+            if time.monotonic() - started > _HEALTHY:
+                delay = _FIRST_DELAY
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
 
     async def _session(self) -> None:
         """Exchanges until Redis fails."""
-        await self._board.exchange()  # writes and reads: where this works all else does
+        async with asyncio.timeout(self._timeout):
+            await self._board.exchange()  # writes and reads: where this works all else does
         if self._connected is not True:
             log.info("Redis is there")
         self._connected = True
         for news in self._news.values():
             news.set()
         async with self._redis.pubsub() as subscription, asyncio.TaskGroup() as tasks:
-            await subscription.subscribe(self._channel)
+            async with asyncio.timeout(self._timeout):
+                await subscription.subscribe(self._channel)
             tasks.create_task(self._listen(subscription))
             tasks.create_task(self._watch_files())
             tasks.create_task(self._look())
@@ -125,7 +129,8 @@ class Relay:
         news = self._news[app]
         while True:
             news.clear()
-            await self._models[app].exchange()
+            async with asyncio.timeout(self._timeout):
+                await self._models[app].exchange()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await news.wait()
@@ -145,7 +150,8 @@ class Relay:
             if message is None:
                 if asked:
                     raise RedisConnectionError("the subscription does not answer")
-                await subscription.ping()
+                async with asyncio.timeout(self._timeout):
+                    await subscription.ping()
             asked = message is None
             if message is not None and message["type"] == "message":
                 news = self._news.get(message["data"].decode(errors="replace"))
@@ -155,9 +161,11 @@ class Relay:
     async def _look(self) -> None:
         while True:
             for status in self._statuses:
-                await status.exchange()
+                async with asyncio.timeout(self._timeout):
+                    await status.exchange()
             await asyncio.sleep(_LOOK_SECONDS)
-            await self._board.exchange()
+            async with asyncio.timeout(self._timeout):
+                await self._board.exchange()
 
     def _versions(self) -> dict[str, tuple[int, ...]]:
         return {app: m.version for app, m in self._models.items() if m.version is not None}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from policies import PolicyError, state_sha256
 from policies.registry import libraries
@@ -15,7 +14,6 @@ from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError
 from server.fold.settings import FoldSettings
 from server.journal.client import JournalFullError, JournalUnavailableError
-from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.envelope import EnvelopeError, seal, unseal
@@ -27,6 +25,7 @@ from server.serving.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from server.serving.reports import read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +48,7 @@ class AdminService:
         clock_us: Callable[[], int],
     ) -> None:
         self._folder = folder
+        self._config = config
         self._apps = sorted(config.apps)
         self._shared = bool(config.kafka.bootstrap)
         self._learns = config.server.role != "server"
@@ -74,47 +74,8 @@ class AdminService:
         """Lags, counters and running sums of one app."""
         name = self._decisions.app_name(app)
         served = self._decisions.served(name)
-        status, last, lag = await asyncio.to_thread(self._read_status, name)
-        counters, sums = status["counters"], status["sums"]
-        return api.StatusReply(
-            app=name,
-            policy=status["policy"],
-            mode=status["mode"],
-            epoch=status["epoch"],
-            log_records=last,
-            folded_records=status["folded"],
-            served_version=served.version,
-            lag_records=max(0, last - status["folded"]),
-            lag_seconds=lag,
-            pending=status["pending"],
-            counter_names=counters.keys(),
-            counter_values=counters.values(),
-            sum_names=sums.keys(),
-            sum_values=sums.values(),
-            reward_min=min(status["reward_range"][0], sums["r_min"]),
-            reward_max=max(status["reward_range"][1], sums["r_max"]),
-        )
-
-    def _report(self, app: str) -> dict[str, Any]:
-        """What the learner said last."""
-        try:
-            report: dict[str, Any] = json.loads(self._folder.status(app).read_bytes())
-        except FileNotFoundError as error:
-            raise UnavailableError("the learner has not reported yet; retry") from error
-        return report
-
-    def _read_status(self, app: str) -> tuple[dict[str, Any], int, float]:
-        """The learner's report, the number of records in the log, and how many seconds of log time it is behind."""
-        status = self._report(app)
-        if "log_records" in status:  # several nodes share the log: the learner knows how long it is
-            return status, status["log_records"], status["lag_seconds"]
-        reader = JournalReader(self._folder.journal)
-        try:
-            last = reader.bounds()[1]
-            last_us = reader.read(last).log_time_us if last else 0
-            return status, last, max(0, last_us - (status.get("order_time_us") or 0)) / 1e6
-        finally:
-            reader.close()
+        report = await asyncio.to_thread(read_report, self._folder, self._config, name)
+        return report.reply(name, served.version)
 
     async def models(self, app: str) -> api.ListModelsReply:
         """Versions that can be rolled back to, pinned or exported, oldest first; the served one is the last."""
@@ -126,7 +87,7 @@ class AdminService:
         reply = api.ListModelsReply()
         folder = self._folder.checkpoints(app)
         current = self._current(app)
-        pinned = self._report(app)["pinned"]
+        pinned = read_report(self._folder, self._config, app).status["pinned"]
         for checkpoint in reversed(list(Checkpoints(folder).newest())):
             path = folder / f"{checkpoint.version:020}.ckpt"
             with contextlib.suppress(FileNotFoundError):  # dropped meanwhile

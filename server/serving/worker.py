@@ -41,7 +41,11 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # ends with the supervisor
     apps = sorted(config.apps)
     models = Models(folder, apps, config.server.poll.total_seconds())
-    journal = JournalClient(folder.socket, config.server.journal_timeout.total_seconds())
+    journal = JournalClient(
+        folder.socket,
+        config.server.journal_timeout.total_seconds(),
+        wait_shipped=bool(config.kafka.bootstrap) and config.kafka.ack == "kafka",
+    )
     lookup = _lookup(config)
     async with asyncio.TaskGroup() as background:
         async with asyncio.TaskGroup() as late:

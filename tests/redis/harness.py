@@ -97,8 +97,13 @@ class Node:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stops the relay. May be called again."""
         loop, task = self._started.result(SECONDS)
-        loop.call_soon_threadsafe(task.cancel)
+        if not self._ended.done():
+            loop.call_soon_threadsafe(task.cancel)
         self._ended.result(SECONDS)
         self._thread.join(SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError
 from server.fold.verify import verify_app
-from server.journal.store import JournalReader, Store
+from server.journal.store import JournalReader, LogTime, Store
 from server.learning.checkpoints import Checkpoints
 from server.learning.retention import beginning, trim_to
 from server.learning.source import FolderSource
@@ -91,25 +92,27 @@ def test_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert trim_to(reader, [checkpoints], 99 * SECOND, MUCH) is None
 
 
-def written(folder: DataFolder, scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scribe's log as a journal, with its stamps and its checkpoints."""
+def written(folder: DataFolder, scribe: Scribe) -> None:
+    """The scribe's log as a journal, with its folder, its stamps and its checkpoints."""
     folder.journal.parent.mkdir(parents=True, exist_ok=True)
-    with closing(Store(folder.journal)) as store, monkeypatch.context() as patch:
+    Store(folder.journal).close()
+    with closing(sqlite3.connect(folder.journal)) as db, db:
+        db.execute("UPDATE meta SET value = ? WHERE name = 'folder'", (scribe.log[0].folder,))
+    stamps = iter([0, *(record.log_time_us for record in scribe.log)])
+    log_time = LogTime(lambda: next(stamps) * 1_000, lambda: 0)
+    with closing(Store(folder.journal, log_time=log_time)) as store:
         for record in scribe.log:
-            patch.setattr("time.time_ns", lambda us=record.log_time_us: us * 1_000)
             store.append([[record.to_proto()]])
     for checkpoint in scribe.kept.values():
         Checkpoints(folder.checkpoints(APP), keep=999).save(checkpoint)
 
 
-def test_a_trimmed_log_is_verified_from_its_base(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trimmed_log_is_verified_from_its_base(tmp_path: Path) -> None:
     """Decisions of models from before the base are out of reach, and said to be; nothing is called wrong."""
     folder = Service(tmp_path / "data").folder
     scribe = Scribe()
     scribe.busy(150)
-    written(folder, scribe, monkeypatch)
+    written(folder, scribe)
     through = scribe.kept[200].oldest_needed - 1
     with closing(Store(folder.journal)) as store:
         store.trim(through)
@@ -130,7 +133,7 @@ def test_a_log_trimmed_too_far_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     folder = Service(tmp_path / "data").folder
     scribe = Scribe()
     scribe.busy(50)
-    written(folder, scribe, monkeypatch)
+    written(folder, scribe)
     with closing(Store(folder.journal)) as store:
         store.trim(len(scribe.log) - 1)
     with (
