@@ -50,9 +50,15 @@ class Preset(StrEnum):
 
 
 LogPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A data folder, or a file of `rankd log export`.")
+    str,  # a pathlib.Path would take // for /
+    typer.Argument(
+        metavar="PATH",
+        help="A data folder, a file of `rankd log export`, or kafka://HOST:PORT/TOPIC.",
+    ),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A data folder.")]
+Growing = Annotated[
+    str, typer.Argument(metavar="PATH", help="A data folder, or kafka://HOST:PORT/TOPIC.")
+]
 OneApp = Annotated[
     str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
 ]
@@ -141,8 +147,11 @@ def verify(path: LogPath, app_name: OneApp = None) -> None:
 @app.command()
 def validate(
     path: Annotated[
-        Path,
-        typer.Argument(metavar="CONFIG-OR-LOG", help="A rankd.yaml, a data folder, or an export."),
+        str,
+        typer.Argument(
+            metavar="CONFIG-OR-LOG",
+            help="A rankd.yaml, a data folder, an export, or kafka://HOST:PORT/TOPIC.",
+        ),
     ],
     app_name: OneApp = None,
 ) -> None:
@@ -168,15 +177,16 @@ def status(
 
 @log_app.command("tail")
 def log_tail(
-    folder: Folder,
+    path: Growing,
     count: Annotated[int, typer.Option("-n", min=0, help="Records to begin with.")] = 10,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     ticks: Annotated[bool, typer.Option("--ticks", help="Show the log's clock too.")] = False,
+    app_name: OneApp = None,
 ) -> None:
     """Show the last records."""
     from rankd.commands.logs import tail as run
 
-    raise typer.Exit(run(folder, count, follow, ticks))
+    raise typer.Exit(run(path, count, follow, ticks, app_name))
 
 
 @log_app.command("export")

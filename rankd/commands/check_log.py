@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rankd.commands.check import Check
 from rankd.commands.propensities import Propensities
-from rankd.commands.sources import note_if_cut, open_log
+from rankd.commands.sources import note_if_cut, open_logs
 from rankd.v1 import log_pb2 as pb
 from server.exports.jsonl import ExportSource, starts_after
 from server.fold.joined import JoinFold
@@ -16,7 +16,6 @@ from server.fold.verify import verify_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from server.fold.records import LogRecord
     from server.fold.verify import LogSource
@@ -41,6 +40,9 @@ class _Reading:
     fall: str = ""
     fault: str = ""
     last: LogRecord | None = None
+    chains: dict[tuple[str, int], int] = field(
+        default_factory=dict
+    )  # (folder, partition) -> its last number
     decisions: dict[str, int] = field(default_factory=dict)  # app -> count; likewise below
     deferred: dict[str, int] = field(default_factory=dict)
     propensities: dict[str, Propensities] = field(default_factory=dict)
@@ -48,10 +50,14 @@ class _Reading:
     def take(self, record: LogRecord) -> None:
         before, self.last = self.last, record
         self.records += 1
+        shared = record.number or not record.node
+        if shared:
+            self._follow_chain(record)
         if before is not None:
-            if self.contiguous and record.previous != before.sequence:
+            previous = record.sequence - 1 if shared else record.previous
+            if self.contiguous and previous != before.sequence:
                 self.hole = self.hole or (
-                    f"record {record.sequence} follows {record.previous}, but {before.sequence} is before it"
+                    f"record {record.sequence} follows {previous}, but {before.sequence} is before it"
                 )
             if record.log_time_us < before.log_time_us:
                 self.fall = self.fall or (
@@ -60,6 +66,19 @@ class _Reading:
                 )
         if record.kind == pb.KIND_DECISION and not record.key_id:
             self._decision(record)
+
+    def _follow_chain(self, record: LogRecord) -> None:
+        """What one of several journals wrote follows what it wrote before."""
+        if not record.number:
+            return  # another producer's
+        chain = (record.folder, record.partition)
+        before = self.chains.get(chain, record.previous)
+        if record.previous != before:
+            self.hole = self.hole or (
+                f"record {record.sequence}: journal {record.folder} goes on with {record.number} after "
+                f"{record.previous}, but {before} is before it"
+            )
+        self.chains[chain] = record.number
 
     def _decision(self, record: LogRecord) -> None:
         decision, app = record.decision(), record.app
@@ -70,24 +89,28 @@ class _Reading:
             self.fault = f"decision {record.decision_id} (event {record.event_id!r}): {wrong}"
 
 
-def check_log(path: Path, app: str | None) -> Iterator[Check]:
-    """Every check, in order."""
-    with open_log(path, app) as source:
-        apps = source.apps() if app is None else [app]
-        yield Check("opens", bool(apps), f"{path}, with app {', '.join(apps) or '(none)'}")
-        if not apps:
-            return
-        try:
-            reading = _read(source, apps)
-        except LogError as error:
-            yield Check("no holes", False, str(error))
-            return
-        note_if_cut(source)
-        yield from _structure(reading)
-        for name in apps:
-            yield from _draws(name, reading.propensities.get(name, Propensities()))
-            yield from _joins(source, name, reading)
-            yield _verified(source, name)
+def check_log(path: str, app: str | None) -> Iterator[Check]:
+    """Every check, in order, of every log that is there."""
+    with open_logs(path, app) as logs:
+        for log in logs:
+            yield from _check(log, log.apps() if app is None else [app], path)
+
+
+def _check(source: LogSource, apps: list[str], path: str) -> Iterator[Check]:
+    yield Check("opens", bool(apps), f"{path}, with app {', '.join(apps) or '(none)'}")
+    if not apps:
+        return
+    try:
+        reading = _read(source, apps)
+    except LogError as error:
+        yield Check("no holes", False, str(error))
+        return
+    note_if_cut(source)
+    yield from _structure(reading)
+    for name in apps:
+        yield from _draws(name, reading.propensities.get(name, Propensities()))
+        yield from _joins(source, name, reading)
+        yield _verified(source, name)
 
 
 def _read(source: LogSource, apps: list[str]) -> _Reading:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from rankd.commands import fail
+from rankd.commands.sources import TOPIC
 from server.exports.jsonl import MARK
 from server.files import DataFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rankd.commands.check import Check
 
 
-def validate(path: Path, app: str | None) -> int:
+def validate(path: str, app: str | None) -> int:
     """Prints every check; returns the exit code: 1 where one failed."""
     failed = 0
     for check in _checks(path, app):
@@ -28,16 +29,17 @@ def validate(path: Path, app: str | None) -> int:
     return 1 if failed else 0
 
 
-def _checks(path: Path, app: str | None) -> Iterator[Check]:
-    if path.is_dir() or _is_export(path):
-        if path.is_dir() and not DataFolder(path).journal.exists():
+def _checks(path: str, app: str | None) -> Iterator[Check]:
+    here = Path(path)
+    if path.startswith(TOPIC) or here.is_dir() or _is_export(here):
+        if here.is_dir() and not DataFolder(here).journal.exists():
             fail(f"{path}: neither a data folder of rankd (no journal in it) nor a file", 2)
         from rankd.commands.check_log import check_log
 
         return check_log(path, app)
     from rankd.commands.check_config import check_config
 
-    return check_config(path)
+    return check_config(here)
 
 
 def _is_export(path: Path) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
 from rankd.commands import fail, plain
-from rankd.commands.sources import UNREADABLE, note_if_cut, open_log
+from rankd.commands.sources import TOPIC, UNREADABLE, note_if_cut, open_log
 from rankd.v1 import log_pb2 as pb
 from server.exports.dsjson import write_dsjson
 from server.exports.jsonl import write_jsonl
@@ -20,10 +21,10 @@ from server.exports.parquet import ParquetMissingError, write_parquet
 from server.files import DataFolder
 from server.fold.records import LogError, LogRecord
 from server.journal.store import JournalReader
+from server.learning.source import FolderSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from google.protobuf.message import Message
 
@@ -39,7 +40,7 @@ _POLL = 0.2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def export(path: Path, form: str, output: str, app: str | None) -> int:
+def export(path: str, form: str, output: str, app: str | None) -> int:
     """Writes the log at `path` to a file, or to standard output."""
     with open_log(path, app) as source:
         try:
@@ -65,8 +66,6 @@ def _to_file(
     app: str | None,
 ) -> int:
     """All of it, or no file: a half-written export would look like a small log."""
-    from pathlib import Path
-
     target = Path(output)
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -80,13 +79,9 @@ def _to_file(
     return count
 
 
-def tail(folder: Path, count: int, follow: bool, ticks: bool) -> int:
+def tail(path: str, count: int, follow: bool, ticks: bool, app: str | None) -> int:
     """Shows the last records, and with `follow` those that come, until Ctrl-C."""
-    try:
-        reader = JournalReader(DataFolder(folder).journal)
-    except FileNotFoundError as error:
-        fail(f"{error}; give a data folder of rankd", UNREADABLE)
-    with closing(reader):
+    with _reader(path, app, follow) as (reader, error):
         try:
             last = _show_last(reader, count, ticks)
             while follow:
@@ -94,12 +89,37 @@ def tail(folder: Path, count: int, follow: bool, ticks: bool) -> int:
                     for record in reader.records(last):
                         _show(record, ticks)
                         last = record.sequence
+                if error():
+                    fail(error(), UNREADABLE)
                 time.sleep(_POLL)
-        except LogError as error:
-            fail(str(error), UNREADABLE)
+        except LogError as cause:
+            fail(str(cause), UNREADABLE)
         except KeyboardInterrupt:
             pass
     return 0
+
+
+@contextmanager
+def _reader(
+    path: str, app: str | None, follow: bool
+) -> Iterator[tuple[JournalReader, Callable[[], str]]]:
+    """What grows at that path, and what tells why it does not any more."""
+    folder = DataFolder(Path(path))
+    if path.startswith(TOPIC) or any(folder.root.glob("apps/*/merged.sqlite")):
+        from server.kafka.source import TopicSource
+
+        with open_log(path, app) as source:
+            assert isinstance(source, (FolderSource, TopicSource))
+            if follow and isinstance(source, TopicSource):
+                source.follow()
+            yield source.reader, lambda: getattr(source, "error", "")
+        return
+    try:
+        reader = JournalReader(folder.journal)  # also of a server whose log goes on in Kafka
+    except FileNotFoundError as error:
+        fail(f"{error}; give a data folder of rankd, or {TOPIC}HOST:PORT/TOPIC", UNREADABLE)
+    with closing(reader):
+        yield reader, str
 
 
 def _show_last(reader: JournalReader, count: int, ticks: bool) -> int:
@@ -156,6 +176,13 @@ def _summary(payload: Message | None) -> str:
         case pb.Promotion():
             action = pb.Promotion.Action.Name(payload.action).removeprefix("ACTION_").lower()
             return f"{action} to {payload.epoch}.{payload.model_version}"
+        case pb.Fence():
+            return f"folder {plain(payload.folder)}"
+        case pb.Lease():
+            what = "released by" if payload.released else "of"
+            return f"{payload.number} {what} folder {plain(payload.owner)}"
+        case pb.Artefact():
+            return f"{payload.state_sha256[:12]}, piece {payload.piece + 1} of {payload.pieces}"
     return ""
 
 

@@ -1,9 +1,10 @@
-"""A log as a command is given it: a data folder, or an export."""
+"""A log as a command is given it: a data folder, an export, or a topic."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,49 +16,96 @@ from server.fold.records import LogError
 from server.learning.source import FolderSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from server.fold.verify import LogSource
 
 # Exit code for a log that cannot be read or folded.
 UNREADABLE = 2
+TOPIC = "kafka://"
 
 
 @contextmanager
-def open_log(path: Path, app: str | None = None) -> Iterator[LogSource]:
-    """The log at that path; whatever is wrong with it ends the command, then or later, with a message.
+def open_log(path: str, app: str | None = None) -> Iterator[LogSource]:
+    """The one log at that path, as `open_logs` does; where each app has its own, `app` says which."""
+    with open_logs(path, app) as logs:
+        if len(logs) > 1:
+            names = ", ".join(name for log in logs for name in log.apps())
+            fail(
+                f"{path}: each app has a log of its own here; pick one with --app: {names}",
+                UNREADABLE,
+            )
+        yield logs[0]
+
+
+@contextmanager
+def open_logs(path: str, app: str | None = None) -> Iterator[Sequence[LogSource]]:
+    """The logs at that path; whatever is wrong with them ends the command, then or later, with a message.
+
+    There is one, but in the data folder of a learner that merges topics, where each app has its own.
 
     Args:
-        app: must be in it, if given.
+        app: only this one, which must be there.
     """
-    try:
-        if path.is_dir():
-            with closing(FolderSource(DataFolder(path))) as folder:
-                _check_app(folder, app)
-                yield folder
-        else:
-            export = ExportSource(path)
-            _check_app(export, app)
-            yield export
-    except FileNotFoundError as error:
-        fail(
-            f"{path}: {error.strerror or error}; give a data folder of rankd, or a file of `rankd log export`",
-            UNREADABLE,
+    with ExitStack() as stack:
+        try:
+            logs = _open(path, app, stack)
+            apps = [name for log in logs for name in log.apps()]
+            if app is not None and app not in apps:
+                fail(f"no app {app!r} in this log; it has {', '.join(apps) or 'none'}", UNREADABLE)
+            yield logs if app is None else [log for log in logs if app in log.apps()]
+        except FileNotFoundError as error:
+            fail(
+                f"{path}: {error.strerror or error}; give a data folder of rankd, a file of `rankd log export`, or "
+                f"{TOPIC}HOST:PORT/TOPIC",
+                UNREADABLE,
+            )
+        except BrokenPipeError:
+            raise  # whoever read our output has had enough
+        except (LogError, sqlite3.DatabaseError, OSError) as error:
+            fail(f"{path}: the log cannot be read: {error}", UNREADABLE)
+
+
+def _open(path: str, app: str | None, stack: ExitStack) -> list[LogSource]:
+    if path.startswith(TOPIC):
+        from server.kafka.source import TopicSource
+
+        try:
+            topic = TopicSource(path, app)
+        except ValueError as error:
+            fail(str(error), UNREADABLE)
+        stack.callback(topic.close)
+        return [topic]
+    if not Path(path).is_dir():
+        return [ExportSource(Path(path))]
+    folder = DataFolder(Path(path))
+    logs: list[LogSource] = []
+    if any(folder.root.glob("apps/*/merged.sqlite")):
+        from server.kafka.source import merged_apps, merged_source
+
+        for name in merged_apps(folder):
+            merged = merged_source(folder, name)
+            stack.callback(merged.close)
+            logs.append(merged)
+        return logs
+    own = FolderSource(folder)
+    stack.callback(own.close)
+    if folder.shipped.exists() and not own.reader.apps():
+        raise LogError(
+            f"this is what one of several servers wrote; the log is in Kafka. Give {TOPIC}HOST:PORT/TOPIC, or the data "
+            "folder of a learner"
         )
-    except BrokenPipeError:
-        raise  # whoever read our output has had enough
-    except (LogError, sqlite3.DatabaseError, OSError) as error:
-        fail(f"{path}: the log cannot be read: {error}", UNREADABLE)
+    return [own]
 
 
 def note_if_cut(source: LogSource) -> None:
-    """Once everything has been read: says so if the export has no end."""
+    """Once everything has been read: says so if that was not all of the log."""
     if isinstance(source, ExportSource) and not source.complete:
         typer.echo("note: the export was cut short; this is about the part that is there", err=True)
-
-
-def _check_app(source: LogSource, app: str | None) -> None:
-    apps = source.apps()
-    if app is not None and app not in apps:
-        fail(f"no app {app!r} in this log; it has {', '.join(apps) or 'none'}", UNREADABLE)
+    left_out = getattr(source, "left_out", 0)  # of a TopicSource, whose module not everybody loads
+    if left_out:
+        typer.echo(
+            f"note: the last {left_out} records of the topic have no certain place yet: other partitions may still get "
+            "earlier ones. They are left out",
+            err=True,
+        )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from rankd.commands.sources import note_if_cut, open_log
+from rankd.commands.sources import note_if_cut, open_logs
+from server.fold.verify import Verification, verify_app
 from server.fold.verify import verify as verify_all
-from server.fold.verify import verify_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
-def verify(path: Path, app: str | None) -> int:
+def verify(path: str, app: str | None) -> int:
     """Returns the exit code: 1 where something does not match."""
-    with open_log(path, app) as source:
-        result = verify_all(source) if app is None else verify_app(source, app)
-        note_if_cut(source)
+    result = Verification()
+    with open_logs(path, app) as logs:
+        for log in logs:
+            result += verify_all(log) if app is None else verify_app(log, app)
+            note_if_cut(log)
     typer.echo(
         f"verified {result.verified}, unverifiable {result.unverifiable}, mismatches {result.mismatches}"
     )

@@ -7,6 +7,7 @@ the fold reads.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rankd.v1 import log_pb2 as pb
@@ -23,7 +24,12 @@ PAYLOADS: dict[int, type[Message]] = {
     pb.KIND_CONFIG: pb.Config,
     pb.KIND_EPOCH: pb.Epoch,
     pb.KIND_PROMOTION: pb.Promotion,
+    pb.KIND_FENCE: pb.Fence,
+    pb.KIND_LEASE: pb.Lease,
+    pb.KIND_ARTEFACT: pb.Artefact,
 }
+# What a record has only in a log that servers share; 0 is left out.
+_SHARED = ("number", "partition", "lag_us")
 KIND_NAMES = {value.number: value.name for value in pb.Kind.DESCRIPTOR.values}
 
 
@@ -40,7 +46,10 @@ def payload_of(record: LogRecord) -> Message | None:
 
 
 def line_of(record: LogRecord, payload: Message | None) -> dict[str, Any]:
-    """Header and payload as one object; the header's names are those of rankd.v1.Header."""
+    """Header and payload as one object; the header's names are those of rankd.v1.Header.
+
+    In a log that servers share, `sequence` is the record's place in it, and `number` what its own journal calls it.
+    """
     line: dict[str, Any] = {
         "sequence": record.sequence,
         "kind": KIND_NAMES.get(record.kind, record.kind),
@@ -51,6 +60,7 @@ def line_of(record: LogRecord, payload: Message | None) -> dict[str, Any]:
         "node": record.node,
         "previous_sequence": record.previous,
     }
+    line |= {name: value for name in _SHARED if (value := getattr(record, name))}
     if record.key_id:
         line["key_id"] = record.key_id
     if record.subject_id:
@@ -70,6 +80,9 @@ def record_of(line: dict[str, Any]) -> LogRecord:
     """
     header = dict(line)
     payload, raw = header.pop("payload", None), header.pop("payload_base64", None)
+    shared = {name: header.pop(name) for name in _SHARED if name in header}
+    if not all(isinstance(value, int) and 0 <= value < 2**63 for value in shared.values()):
+        raise ValueError(f"{', '.join(shared)} must be whole numbers")
     h = from_json(pb.Header, header)
     if not h.sequence:
         raise ValueError("it has no sequence")
@@ -81,4 +94,5 @@ def record_of(line: dict[str, Any]) -> LogRecord:
         raise ValueError(
             f"a record of kind {KIND_NAMES.get(h.kind, h.kind)} has no readable payload"
         )
-    return LogRecord.from_proto(pb.Record(header=h, payload=data))
+    record = LogRecord.from_proto(pb.Record(header=h, payload=data))
+    return replace(record, **shared) if shared else record

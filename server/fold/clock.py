@@ -72,7 +72,7 @@ class LogClock:
                 self.due_us = max(self.due_us, at)
             elif before <= self.due_us:  # the slowest stream may have moved
                 self.due_us = max(self.due_us, min(self.heard_us.values()))
-        return Times(self.due_us, max(at, self.due_us))
+        return Times(self.due_us, self.now_us)
 
     def silent(self, beyond_us: int) -> list[str]:
         """Folders that are waited for, and from which nothing at all has come for longer than that, in order."""

@@ -26,6 +26,10 @@ _ANSWER_BYTES = 16 << 20
 _LONG_POLL = 500
 # Seconds for closing connections, which waits for nobody.
 _CLOSE_SECONDS = 2.0
+_GONE = (
+    "Copy apps/APP/checkpoints and apps/APP/artefacts of another learner here, and delete apps/APP/merged.sqlite*. "
+    "Without any such copy the log cannot be folded any more: begin a new one, with another kafka.prefix"
+)
 # LogAppendTime: the broker's clock.
 _BY_BROKER = 1
 
@@ -39,14 +43,16 @@ class TopicReader:
     Args:
         bootstrap: host:port, several with commas.
         timeout: seconds for each request.
+        gone: what to do where the topic no longer has what is asked for.
 
     Raises (all methods):
         LogError: what is asked for is not there, or stamped by its producer; trying again would not help.
         KAFKA_ERRORS: Kafka is away, or refuses.
     """
 
-    def __init__(self, bootstrap: str, topic: str, timeout: float) -> None:
+    def __init__(self, bootstrap: str, topic: str, timeout: float, gone: str = _GONE) -> None:
         self.topic = topic
+        self._gone = gone
         self._bootstrap = bootstrap
         self._timeout = timeout
         self._consumer: AIOKafkaConsumer | None = None
@@ -162,9 +168,7 @@ class TopicReader:
             if needed < begin:
                 raise LogError(
                     f"{where}: the topic begins at offset {begin}, but offset {needed} is needed; what was there is gone "
-                    "by the topic's retention. Copy apps/APP/checkpoints and apps/APP/artefacts of another learner here, "
-                    "and delete apps/APP/merged.sqlite*. Without any such copy the log cannot be folded any more: begin "
-                    "a new one, with another kafka.prefix"
+                    f"by the topic's retention. {self._gone}"
                 )
             if needed > end:
                 raise LogError(

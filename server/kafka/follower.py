@@ -276,6 +276,7 @@ class Following:
             "held": self.merger.held,
             "dead": state.dead,
             "copies": state.copies,
+            "order_time_us": max(state.times_us),
             "waiting_for": self.merger.waiting_for if self.merger.held else [],
             "kafka": ends is not None,
             "error": self.error,
@@ -285,9 +286,16 @@ class Following:
     @property
     def caught_up(self) -> bool:
         """Whether everything that the topic had at the last look has been fetched. Its end may still lack its order."""
-        return self._ends is not None and all(
-            position >= end for position, end in zip(self._positions, self._ends, strict=True)
-        )
+        return self._ends is not None and self.has_reached(self._ends)
+
+    @property
+    def ends(self) -> list[int] | None:
+        """For each partition, where it ended at the last look; None while Kafka does not say."""
+        return self._ends
+
+    def has_reached(self, ends: Sequence[int]) -> bool:
+        """Whether everything before these offsets has been fetched."""
+        return all(at >= end for at, end in zip(self._positions, ends, strict=True))
 
     # -- telling -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.envelope import EnvelopeError
+from server.learning.pieces import artefact_in
 from server.learning.retention import beginning
 
 if TYPE_CHECKING:
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 
 
 class FolderSource:
-    """The log of a data folder as it is now; records that come later are not seen. The service may be running."""
+    """The log of a data folder as it is now; records that come later are not seen. The service may be running.
 
-    def __init__(self, folder: DataFolder) -> None:
+    Args:
+        merged: an app, and the reader of its topic as it was merged; None reads the folder's own journal.
+    """
+
+    def __init__(self, folder: DataFolder, merged: tuple[str, JournalReader] | None = None) -> None:
         self._folder = folder
-        self.reader = JournalReader(folder.journal)
+        self._merged_app, self.reader = merged or ("", JournalReader(folder.journal))
         self._first, self._last = self.reader.bounds()
 
     def apps(self) -> list[str]:
         """Apps with an epoch in the log, or with files."""
+        if self._merged_app:
+            return [self._merged_app]
         here = {path.name for path in (self._folder.root / "apps").glob("*") if path.is_dir()}
         return sorted(here | set(self.reader.apps()))
 
@@ -60,6 +67,8 @@ class FolderSource:
             artefacts = Artefacts(self._folder.artefacts(app))
             if sha256 in artefacts.names():
                 return artefacts.state(sha256)
+        if self._merged_app:
+            return artefact_in(self.reader, self._merged_app, sha256).policy
         raise LogError(f"artefact {sha256[:12]} is missing; restore apps/ from a backup")
 
     def checkpoints(self, app: str) -> dict[int, str]:
@@ -74,7 +83,9 @@ class FolderSource:
                 checkpoint = checkpoints.load(version)
             except (EnvelopeError, FileNotFoundError):
                 continue
-            if checkpoint.version <= self._last:
+            # One from before the log was shared, or from after, counts other records.
+            of_this = checkpoint.HasField("merge_state") == bool(self._merged_app)
+            if of_this and checkpoint.version <= self._last:
                 good.append(checkpoint)
         return good
 

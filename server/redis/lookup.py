@@ -78,6 +78,11 @@ class Lookup:
         """Whether calls ask Redis at present."""
         return self._connected
 
+    @property
+    def queued(self) -> int:
+        """Decisions that wait to be written."""
+        return len(self._queue)
+
     async def find(
         self, app: str, event_ids: Sequence[str]
     ) -> dict[str, internal_pb2.StoredDecision]:

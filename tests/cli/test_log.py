@@ -105,6 +105,19 @@ def test_tail_follows_until_interrupted(service: Service) -> None:
             ),
             "promotion   shop  e  pin to 1.5",
         ),
+        (record(pb.KIND_FENCE, pb.Fence(folder="f"), event_id=""), "fence       shop  folder f"),
+        (
+            record(pb.KIND_LEASE, pb.Lease(number=3, owner="f"), event_id=""),
+            "lease       shop  3 of folder f",
+        ),
+        (
+            record(
+                pb.KIND_ARTEFACT,
+                pb.Artefact(state_sha256="ab" * 32, piece=0, pieces=2),
+                event_id="",
+            ),
+            "artefact    shop  abababababab, piece 1 of 2",
+        ),
         (record(pb.KIND_REWARD, None, key_id="key"), "reward      shop  e  encrypted"),
         (record(pb.KIND_TICK, event_id="a\x1b[2J\nb"), "tick        shop  a\\x1b[2J\\nb"),
     ],

@@ -56,6 +56,27 @@ def test_an_export_reads_back_equal(log: MemoryLog, tmp_path: Path) -> None:
     assert source.checkpoints("shop") == log.checkpoints("shop")
 
 
+def test_a_log_that_servers_share_reads_back_equal(log: MemoryLog, tmp_path: Path) -> None:
+    """Also what only such a log has: numbers of the journals' own, partitions, lags, and three more kinds."""
+    for record in log.log:
+        n = record.sequence
+        log.log[n - 1] = replace(record, number=1_000 + n, partition=n % 3, lag_us=n % 2)
+    log.log[7] = replace(
+        log.log[7], node="", number=0, partition=2, previous=0
+    )  # another producer's
+    for kind, payload in (
+        (pb.KIND_FENCE, pb.Fence(folder="f")),
+        (pb.KIND_LEASE, pb.Lease(number=3, owner="f", released=True)),
+        (pb.KIND_ARTEFACT, pb.Artefact(state_sha256="ab", piece=1, pieces=2, data=b"\x00\xff")),
+    ):
+        log.append(kind, "shop", payload=payload)
+    path = tmp_path / "log.jsonl"
+    assert list(export(log, path).records(0)) == log.log
+    assert lines(path)[-2]["payload"]["data"] == "AP8="
+    with pytest.raises(LogError, match="whole numbers"):
+        list(rewrite(path, lambda c: c[5].update(partition="1")).records(0))
+
+
 def test_reading_one_record_needs_no_pass_before(log: MemoryLog, tmp_path: Path) -> None:
     source = export(log, tmp_path / "log.jsonl")
     assert source.read(30) == log.log[29]

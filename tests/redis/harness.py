@@ -120,7 +120,7 @@ class Node:
         try:
             asyncio.run(relay())
             self._ended.set_result(None)
-        except BaseException as error:  # noqa: BLE001  # told to the test
+        except BaseException as error:  # told to the test
             self._ended.set_exception(error)
 
     def publish(self, version: Version, app: str = "default", policy: bytes = b"weights") -> None:
@@ -173,11 +173,21 @@ class Keys:
 
     def write(self, *parts: str, **fields: bytes | int | str) -> None:
         """Fields of the hash; others stay."""
-        self._client.hset(self.name(*parts), mapping=dict(fields))
+        for field, value in fields.items():
+            self._client.hset(self.name(*parts), field, value)
 
     def set(self, *parts: str, value: bytes | str) -> None:
         """Makes it a string."""
         self._client.set(self.name(*parts), value)
+
+    def get(self, name: str) -> bytes:
+        """The string of that full name."""
+        value: Any = self._client.get(name)
+        return bytes(value)
+
+    def put(self, name: str, value: bytes) -> None:
+        """The string of that full name."""
+        self._client.set(name, value)
 
     def delete(self, *parts: str) -> None:
         self._client.delete(self.name(*parts))

@@ -8,7 +8,6 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.asyncio import Redis
 
 from rankd.v1 import internal_pb2
 from server.learning.envelope import EnvelopeError, unseal
@@ -19,6 +18,8 @@ from tests.redis.harness import KEY, SECONDS, Keys, config, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
 
     from tests.services.redis import RunningRedis
 

@@ -20,7 +20,7 @@ def play(c, outages, events):
     for n,(t,d,delay,r) in enumerate(events):
         c.after(t, lambda n=n,d=d,delay=delay,r=r: c.event(d,f"e{n}",delay,r))
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(schedules())
 def test_x(s):
     nodes,p,seed,outages,events=s

@@ -239,8 +239,14 @@ class Cluster:
             for letter in "abcdefgh"[:nodes]
         }
         self.learners = [Learner(self, self.nodes[letter]) for letter in learners]
-        while not self.learners[0].fold.epoch:
+        while not self._begun():
             self.run(0.1)
+
+    def _begun(self) -> bool:
+        """Whether there is a first epoch, and every stream has been heard once: nobody waits for a stranger."""
+        fold = self.learners[0].fold
+        streams = self.partitions * len(self.nodes)
+        return fold.epoch > 0 and len(fold.clock.heard_us) == streams
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -1,0 +1,47 @@
+"""Injects faults into a real cluster, and says what they did: `python -m tests.faults --rounds 50`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from tests.faults.catalogue import FAULTS
+from tests.faults.report import page, row
+
+
+def main() -> int:
+    """Runs from the command line; exit code 1 if anything was lost, doubled or changed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="faults of each kind, where there are several"
+    )
+    parser.add_argument(
+        "--only", choices=sorted(FAULTS), action="append", help="may be given again"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", type=Path, help="write the figures as a page, too")
+    arguments = parser.parse_args()
+    outcomes, failed = [], 0
+    for name in arguments.only or FAULTS:
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"rankd-{name}-") as folder:
+            try:
+                outcome = FAULTS[name](Path(folder), arguments.rounds, arguments.seed)
+            except Exception:
+                traceback.print_exc()
+                print(f"FAILED: {name}", file=sys.stderr)
+                failed += 1
+                continue
+        outcomes.append(outcome)
+        print(f"{row(outcome)}  ({time.monotonic() - started:.0f} s)", flush=True)
+    if arguments.report and not failed:
+        arguments.report.write_text(page(outcomes))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
