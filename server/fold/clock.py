@@ -15,7 +15,7 @@ class Times(NamedTuple):
     """Running time, in microseconds since the log began, when a record has been taken in."""
 
     due: int  # up to here windows close: every stream has been heard until then
-    at: int  # when the record was written: windows open here
+    at: int  # windows open here: when the record was heard, however long ago it was written
 
 
 class LogClock:
@@ -30,14 +30,16 @@ class LogClock:
 
     Where several journals share a log, one of them may be behind: cut off, it has records that nobody else has seen
     yet. So windows close only as far as *every* stream has been heard. A record that waited for `lag` is from so much
-    before it came:
+    before it came. But its own window opens when it comes: what the clock has left out while the record waited is unknown
+    here, and another journal's reward would find a window closed that was opened too far back.
+
 
     >>> clock = LogClock(cap_us=5_000_000)
     >>> _ = [clock.advance(t * 1_000_000, (folder, 0)) for t in range(3) for folder in "ab"]
     >>> clock.advance(4_000_000, ("a", 0))  # b has not been heard since 2 s
     Times(due=2000000, at=4000000)
     >>> clock.advance(5_000_000, ("b", 0), lag_us=2_500_000)  # b is back, and sends what it could not
-    Times(due=2500000, at=2500000)
+    Times(due=2500000, at=5000000)
     >>> clock.fence("b")  # it is given up
     >>> clock.advance(6_000_000, ("a", 0))
     Times(due=6000000, at=6000000)
@@ -61,15 +63,14 @@ class LogClock:
             self.now_us += min(stamp_us - self.order_us, self.cap_us)
             self.order_us = stamp_us
         if stream is None:  # a producer without a journal: nobody waits for it
-            at = self.now_us
             if not self.heard_us:
-                self.due_us = at
+                self.due_us = self.now_us
         else:
             self._received_us[stream[0]] = self.now_us
             before = self.heard_us.get(stream, 0)
-            at = self.heard_us[stream] = max(before, self.now_us - lag_us)
+            heard = self.heard_us[stream] = max(before, self.now_us - lag_us)
             if len(self.heard_us) == 1:
-                self.due_us = max(self.due_us, at)
+                self.due_us = max(self.due_us, heard)
             elif before <= self.due_us:  # the slowest stream may have moved
                 self.due_us = max(self.due_us, min(self.heard_us.values()))
         return Times(self.due_us, self.now_us)
@@ -79,11 +80,14 @@ class LogClock:
         until = self.now_us - beyond_us
         return sorted(folder for folder, us in self._received_us.items() if us < until)
 
-    def fence(self, folder: str) -> None:
-        """Waits for that folder no longer, until it is heard of again."""
-        self._received_us.pop(folder, None)
-        for stream in [stream for stream in self.heard_us if stream[0] == folder]:
+    def fence(self, folder: str, partition: int | None = None) -> None:
+        """Waits for that folder no longer, or only for what it has in that partition, until it is heard of again."""
+        streams = [stream for stream in self.heard_us if stream[0] == folder]
+        gone = [stream for stream in streams if partition in (None, stream[1])]
+        for stream in gone:
             del self.heard_us[stream]
+        if len(gone) == len(streams):
+            self._received_us.pop(folder, None)
         if self.heard_us:
             self.due_us = max(self.due_us, min(self.heard_us.values()))
 

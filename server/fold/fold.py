@@ -106,7 +106,10 @@ class AppFold:
         elif record.kind == pb.KIND_EPOCH:
             self._open_epoch(record.message(pb.Epoch), record)
         elif record.kind == pb.KIND_FENCE:
-            self.clock.fence(record.message(pb.Fence).folder)
+            folder = record.message(pb.Fence).folder
+            # A journal's farewell comes by every partition, each behind what the journal has sent there.
+            own = record.folder == folder
+            self.clock.fence(folder, record.partition if own else None)
         else:
             self._take_lease(record.message(pb.Lease))
 
@@ -334,7 +337,7 @@ class AppFold:
         self.changed_at = checkpoint.changed_at
         self.libraries = list(checkpoint.libraries)
         self.clock = LogClock(settings.clock_cap_us, checkpoint.clock_us, checkpoint.order_time_us)
-        if checkpoint.streams:
+        if checkpoint.streams or checkpoint.watermark_us:
             heard = [((s.folder, s.partition), s.heard_us) for s in checkpoint.streams]
             self.clock.restore(checkpoint.watermark_us, heard)
         self.lease.CopyFrom(checkpoint.lease)

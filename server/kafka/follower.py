@@ -137,7 +137,6 @@ class Following:
         self._waits: dict[int, tuple[int, float]] = {}  # partition -> (position, since when)
         self._moved = False  # whether anything has come since the consumer was made
         self._told: dict[str, float] = {}  # trouble -> when it was last reported
-        self._dead_told = 0
 
     async def run(self) -> None:
         """Follows until cancelled. Whatever can be tried again is; a log that cannot be read on stays where it is."""

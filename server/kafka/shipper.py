@@ -68,7 +68,7 @@ async def run(config: Config, folder: DataFolder, stop: asyncio.Event) -> None:
         chores: list[Coroutine[Any, Any, None]] = [
             shipper.journal.run(),
             shipper.report(),
-            shipper.write_status(),
+            shipper.keep_status(),
             shipper.retain(),
         ]
         shipping = asyncio.create_task(shipper.ship(stop))
@@ -84,6 +84,7 @@ async def run(config: Config, folder: DataFolder, stop: asyncio.Event) -> None:
                 task.cancel()
             results = await asyncio.gather(shipping, stopped, *around, return_exceptions=True)
             await shipper.close()
+            shipper.write_status()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -117,6 +118,7 @@ class Shipper:
         self._backoff = _BACKOFF[0]
         self._failures = 0  # of attempts, since the last that did not fail
         self._told: set[str] = set()  # what was said to be wrong since then
+        self._unwritable = False  # whether the status was, when it was last tried
         self._rounds = 0
         self._records = 0
 
@@ -279,18 +281,21 @@ class Shipper:
             except JournalUnavailableError:
                 self._moved.set()
 
-    async def write_status(self) -> None:
-        """Where it stands, for the status page."""
-        failing = False
+    async def keep_status(self) -> None:
+        """Writes where it stands, again and again."""
         while True:
-            try:
-                replace(self._status, json.dumps(self._standing()).encode(), durable=False)
-                failing = False
-            except OSError as error:
-                if not failing:
-                    log.error("cannot write the status; going on without", error=str(error))
-                failing = True
+            self.write_status()
             await asyncio.sleep(_STATUS_SECONDS)
+
+    def write_status(self) -> None:
+        """Where it stands, for the status page."""
+        try:
+            replace(self._status, json.dumps(self._standing()).encode(), durable=False)
+            self._unwritable = False
+        except OSError as error:
+            if not self._unwritable:
+                log.error("cannot write the status; going on without", error=str(error))
+            self._unwritable = True
 
     def _standing(self) -> dict[str, Any]:
         last, at = self._reader.bounds()[1], self.position.sequence

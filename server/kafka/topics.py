@@ -152,19 +152,27 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[_Topic], replication:
     # An empty mapping of replicas lets -1 through, which leaves the number of copies to the broker.
     new = [NewTopic(t.name, t.partitions, replication, {}, t.settings) for t in topics]
     reply = await admin.create_topics(new)
+    forbidden = set()
     for name, code, *message in reply.topic_errors:
         error = for_code(code)
         if not code:
             log.info("made a topic", topic=name)
         elif issubclass(error, _FORBIDDEN):
-            topic = next(topic for topic in topics if topic.name == name)
-            settings = " ".join(f"--config {key}={value}" for key, value in topic.settings.items())
-            raise TopicError(
-                f"topic {name} does not exist, and rankd may not create it. Allow it to, or: kafka-topics.sh --create "
-                f"--topic {name} --partitions {topic.partitions} {settings}"
-            )
+            forbidden.add(name)
         elif error is not TopicAlreadyExistsError:  # another node was quicker
             raise _cannot(f"topic {name} cannot be made", error, message)
+    if forbidden:
+        raise TopicError(
+            "these topics do not exist, and rankd may not create them; allow it to, or create them:"
+            + "".join(_by_hand(topic) for topic in topics if topic.name in forbidden)
+        )
+
+
+def _by_hand(topic: _Topic) -> str:
+    settings = "".join(f" --config {key}={value}" for key, value in topic.settings.items())
+    return (
+        f"\nkafka-topics.sh --create --topic {topic.name} --partitions {topic.partitions}{settings}"
+    )
 
 
 async def _grow(

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("relay")
 
-# Seconds that one exchange may take: a model of 50 MB at 100 Mbit/s.
+# Seconds that an exchange of some kilobytes may take. The board has one every second, so a dead Redis is noticed soon.
 _TIMEOUT = 5.0
+# Seconds that an exchange of a model may take: 100 MB at 20 Mbit/s.
+_MODEL_SECONDS = 60.0
 # Seconds between two looks at what no message has told of, at reports and at the board.
 _LOOK_SECONDS = 1.0
 # Seconds without a message after which the subscription is asked whether it still lives, and to wait for the answer.
@@ -53,7 +55,7 @@ class Relay:
     """One node's relay.
 
     Args:
-        timeout: seconds that one exchange may take.
+        timeout: seconds that an exchange of some kilobytes may take.
         audit: seconds between two full looks at values that seem to be in step.
     """
 
@@ -129,7 +131,7 @@ class Relay:
         news = self._news[app]
         while True:
             news.clear()
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(_MODEL_SECONDS):
                 await self._models[app].exchange()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):

@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def record(
-    kind: pb.Kind, payload: Message | None = None, event_id: str = "e", **header: str
+    kind: pb.Kind, payload: Message | None = None, event_id: str = "e", **header: Any
 ) -> LogRecord:
     data = b"" if payload is None else payload.SerializeToString()
     return LogRecord(7, kind, "shop", event_id, 0, 1_750_000_000_123_456, "n", 6, data, **header)

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from tests.faults.catalogue import FAULTS
+from tests.faults.checks import CannotInjectError
 from tests.faults.report import page, row
 
 
@@ -31,6 +32,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix=f"rankd-{name}-") as folder:
             try:
                 outcome = FAULTS[name](Path(folder), arguments.rounds, arguments.seed)
+            except CannotInjectError as error:
+                print(f"{name}: skipped. {error}", flush=True)
+                continue
             except Exception:
                 traceback.print_exc()
                 print(f"FAILED: {name}", file=sys.stderr)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.faults.broker import broker, leader
+from tests.faults.checkpoints import checkpoints
+from tests.faults.disk import disk
 from tests.faults.kill import kill
+from tests.faults.redis_faults import redis_faults
+from tests.faults.refusals import refusals
+from tests.faults.takeover import takeover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,4 +21,11 @@ if TYPE_CHECKING:
 # name -> function(folder, rounds, seed): injects, checks, and raises AssertionError where anything does not hold.
 FAULTS: dict[str, Callable[[Path, int, int], Outcome]] = {
     "kill": kill,
+    "broker": broker,
+    "leader": leader,
+    "redis": redis_faults,
+    "takeover": takeover,
+    "checkpoints": checkpoints,
+    "refusals": refusals,
+    "disk": disk,
 }

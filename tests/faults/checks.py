@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 from policies import state_sha256
 from rankd.v1 import log_pb2 as pb
 from server.fold.verify import verify
-from tests.faults.cluster import APP, TOPIC
+from tests.faults.cluster import APP
 from tests.faults.topic import Merged, read_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from server.fold.merge import Message
     from tests.faults.cluster import Cluster
     from tests.faults.load import Load
+    from tests.faults.watch import Watch
+
+
+class CannotInjectError(Exception):
+    """The fault cannot be made on this machine; says what it would need. Tests are skipped for it."""
 
 
 @dataclass
@@ -33,34 +41,53 @@ class Outcome:
     note: str = ""
 
 
-def settle(cluster: Cluster, *loads: Load) -> None:
+def settle(cluster: Cluster, *loads: Load, app: str = APP) -> None:
     """Waits until the owner has folded everything that was acknowledged."""
     decisions = sum(load.decisions for load in loads)
     rewards = sum(load.rewards for load in loads)
-    cluster.wait_learned(decisions, rewards)
+    cluster.wait_learned(decisions, rewards, app=app)
 
 
-def check(cluster: Cluster, fault: str, *loads: Load) -> Outcome:
+def check(
+    cluster: Cluster,
+    fault: str,
+    *loads: Load,
+    app: str = APP,
+    watch: Watch | None = None,
+    earlier: Sequence[Message] = (),
+) -> Outcome:
     """Holds what clients were told against the topic, and the served model against an uninterrupted fold of it.
+
+    Args:
+        watch: saw the servers' models; all of them are held against the fold.
+        earlier: what was read of the topic before some of it was deleted.
 
     Raises:
         AssertionError: something acknowledged is missing, changed, or learned twice; says what.
         LogError: the topic has a hole.
     """
-    merged = Merged.of(APP, read_topic(cluster.kafka.bootstrap, TOPIC))
+    messages = {(m.partition, m.offset): m for m in earlier}
+    messages |= {
+        (m.partition, m.offset): m for m in read_topic(cluster.kafka.bootstrap, f"rankd.{app}")
+    }
+    merged = Merged.of(app, [messages[place] for place in sorted(messages)])
     _all_is_there(merged, loads)
     fold, states = merged.fold()
     assert fold.joiner is not None
     counters = fold.joiner.counters
     for name, node in cluster.nodes.items():
-        model = node.published(APP)
+        model = node.published(app)
         if model.model_version <= len(merged.log):  # else beyond what is certain of the topic's end
             version = max((v for v in states if v <= model.model_version), default=0)
             found = states.get(version)
             assert state_sha256(model.policy) == found, f"the model of {name} is not the log's"
-    # Every rewarded event is learned once: as often as an uninterrupted fold of the same log does.
-    rewarded = {r.event_id for r in merged.log if r.kind == pb.KIND_REWARD}
-    assert counters["matured"] <= len(rewarded), "more was learned than was rewarded"
+    if watch is not None:
+        watch.check(states, len(merged.log))
+    # Every event is learned once at most, and where nothing is assumed only if it was rewarded.
+    assert fold.settings is not None
+    learnable = pb.KIND_REWARD if fold.settings.always_sent else pb.KIND_DECISION
+    events = {r.event_id for r in merged.log if r.kind == learnable}
+    assert counters["matured"] <= len(events), "more was learned than there was"
     assert fold.report.sums["n"] == counters["matured"]
     result = verify(merged)
     assert result.mismatches == 0, result.first_mismatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,7 @@ import stamina
 from rankd import Client, RankdError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rankd import Decision
 
@@ -43,6 +43,7 @@ class Load:
         name: begins all event ids.
         timeout: seconds that a call may take with all its retries.
         rewarded: share of decisions that get a reward.
+        app: the app that is asked; empty, where there is one only.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Load:
         timeout: float = 30.0,
         rewarded: float = 1.0,
         rate: float = RATE,
+        app: str = "",
     ) -> None:
         self._ports = list(ports)
-        self._name, self._seed, self._timeout = name, seed, timeout
+        self.name, self._seed, self._timeout = name, seed, timeout
         self._rewarded = rewarded
+        self._app = app
         self._pause = 1.0 / rate
         self._stop = threading.Event()
         self.histories = [History() for _ in range(clients)]
@@ -83,7 +86,12 @@ class Load:
         with ExitStack() as stack:
             clients = [
                 stack.enter_context(
-                    Client(f"127.0.0.1:{port}", timeout=self._timeout, attempt_timeout=2.0)
+                    Client(
+                        f"127.0.0.1:{port}",
+                        app=self._app,
+                        timeout=self._timeout,
+                        attempt_timeout=2.0,
+                    )
                 )
                 for port in self._ports
             ]
@@ -92,12 +100,11 @@ class Load:
                     return
                 started = time.monotonic()
                 try:
-                    self._round(rng, clients, history, f"{self._name}-{number}-{i}")
+                    self._round(rng, clients, history, f"{self.name}-{number}-{i}")
                 except RankdError as error:
                     history.failed += 1
                     history.error = repr(error)
                 took = time.monotonic() - started
-                history.longest = max(history.longest, took)
                 self._stop.wait(max(0.0, self._pause - took))
 
     def _round(
@@ -105,11 +112,13 @@ class Load:
     ) -> None:
         x = [rng.gauss(0, 1) for _ in ACTIONS]
         context = dict(zip(ACTIONS, x, strict=True))
-        decision = rng.choice(clients).rank(context, list(ACTIONS), event_id=event_id)
+        with _timed(history):
+            decision = rng.choice(clients).rank(context, list(ACTIONS), event_id=event_id)
         history.decisions.append((context, decision))
         if rng.random() < self._rewarded:
             value = float(x[ACTIONS.index(decision.action)] == max(x))
-            rng.choice(clients).reward(decision, value, reward_id=f"reward-{event_id}")
+            with _timed(history):
+                rng.choice(clients).reward(decision, value, reward_id=f"reward-{event_id}")
             history.rewards.append((event_id, f"reward-{event_id}"))
 
     @property
@@ -127,3 +136,13 @@ class Load:
     @property
     def error(self) -> str:
         return next((history.error for history in self.histories if history.error), "")
+
+
+@contextmanager
+def _timed(history: History) -> Iterator[None]:
+    """Notes how long a call takes, however it ends."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        history.longest = max(history.longest, time.monotonic() - started)

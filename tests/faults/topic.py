@@ -16,8 +16,9 @@ from server.fold.merge import DeadLetter, Merger, Message
 from server.learning.envelope import unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from server.fold.joiner import Joined
     from server.fold.records import LogRecord
 
 # Seconds for reading a whole topic.
@@ -58,6 +59,35 @@ async def _read(bootstrap: str, topic: str) -> list[Message]:
     return sorted(messages, key=lambda message: (message.partition, message.offset))
 
 
+@dataclass(frozen=True)
+class Learned:
+    """One decision that the fold has learned."""
+
+    event_id: str
+    decision_id: str
+    rewards: dict[int, float]  # by the slot's number, defaults filled in
+    when: int  # the record at which it was learned
+
+
+class _Telling(AppFold):
+    """A fold that tells what it learns."""
+
+    def __init__(self, merged: Merged) -> None:
+        super().__init__(merged.app, merged.read, merged.artefact)
+        self._log = merged
+        self.learned: list[Learned] = []
+
+    def _learn(self, sequence: int, closed: Iterable[Joined]) -> None:
+        closed = list(closed)
+        if not self.holds:  # else it comes here again
+            for joined in closed:
+                record = self._log.read(joined.at)
+                self.learned.append(
+                    Learned(record.event_id, record.decision_id, joined.rewards, sequence)
+                )
+        super()._learn(sequence, closed)
+
+
 @dataclass
 class Merged:
     """The topic in its one order, as far as that is certain, as a `LogSource`."""
@@ -95,6 +125,13 @@ class Merged:
             if fold.changed_at != before and fold.model is not None:
                 states[record.sequence] = state_sha256(fold.model.state())
         return fold, states
+
+    def learned(self) -> list[Learned]:
+        """What an uninterrupted fold learns, in its order."""
+        fold = _Telling(self)
+        for record in self.log:
+            fold.step(record)
+        return fold.learned
 
     # -- a LogSource -------------------------------------------------------------------------------
 

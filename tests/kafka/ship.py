@@ -146,6 +146,8 @@ class Node:
 
     def start(self, *roles: str) -> None:
         for role in roles:
+            if role == "shipper":
+                self.folder.shipped.unlink(missing_ok=True)
             with self.log.open("ab") as log:
                 self._processes[role] = subprocess.Popen(
                     [sys.executable, "-m", "server.process", role, str(self.folder.root), "0"],
@@ -155,6 +157,8 @@ class Node:
                 )
             if role == "writer":
                 eventually("the writer", self._writes)
+            if role == "shipper":  # from here on it knows what SIGTERM means
+                eventually(f"the shipper; its log:\n{self.tail()}", self.folder.shipped.exists)
 
     def _writes(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,10 @@ from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.files import DataFolder
 from server.fold.fold import AppFold
+from server.kafka import follower as follower_module
+from server.kafka import mirror as mirror_module
+from server.kafka.consumer import TopicReader
+from server.kafka.follower import Following
 from server.kafka.mirror import KEEP_EVERY, MirrorReader
 from server.learning.checkpoints import Checkpoints
 from tests.kafka.follow import Cluster, Follower, filled, mirrored, start_process, status
@@ -320,6 +325,57 @@ def test_it_stops_at_once_though_kafka_is_away(tmp_path: Path, how: str) -> None
             stopping.start()
             stopping.join(10)  # of an hour
             assert not stopping.is_alive()
+
+
+def test_a_consumer_that_is_stuck_is_made_anew(
+    kafka: RunningKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_ENDS_SECONDS", 0.2)
+    monkeypatch.setattr(follower_module, "_STUCK_SECONDS", 1.0)
+    topic = a_chain(20)
+    cluster = filled(Cluster(kafka), topic)
+    following = Following(
+        APP, lambda: TopicReader(kafka.bootstrap, cluster.topic(), 5.0), tmp_path / "m"
+    )
+
+    async def merged(number: int) -> None:
+        def there() -> bool:
+            return following.merger.sequence >= number
+
+        await asyncio.to_thread(eventually, f"{number} merged", there)
+
+    async def follow() -> None:
+        task = asyncio.create_task(following.run())
+        await merged(22)
+        reader = following._reader
+        assert reader is not None
+        assert reader._consumer is not None
+        reader._consumer._fetcher._fetch_task.cancel()  # as if it had been forgotten
+        await asyncio.to_thread(cluster.write, goes_on(topic, 10).messages[22:])
+        await merged(33)
+        assert following._reader is not reader
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(follow())
+
+
+def test_a_mirror_that_cannot_be_written_is_tried_again(
+    kafka: RunningKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_APPEND_SECONDS", 0.1)
+    topic = a_chain(20)
+    cluster = filled(Cluster(kafka), topic)
+    with Follower(cluster.config(), tmp_path) as follower:
+        follower.wait_merged(22)
+        path = DataFolder(tmp_path).merged(APP)
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            cluster.write(goes_on(topic, 1_500).messages[22:])
+            eventually("it tries", lambda: follower.status()["kafka"] is False)
+            assert last(DataFolder(tmp_path)) == 22
+        follower.wait_merged(1_523)
+    assert mirrored(DataFolder(tmp_path)) == cluster.merged()
 
 
 # -- what it refuses -------------------------------------------------------------------------------

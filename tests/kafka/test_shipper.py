@@ -214,6 +214,7 @@ def test_the_position_survives_and_nothing_is_sent_twice_without_need(
         reader.close()
         node.start("shipper")
         node.wait_shipped(node.append(*mixture(300, seed=2)))
+        assert node.stop("writer") == 0
         assert node.stop("shipper") == 0
         complete(cluster, node.folder, ["shop"], 2)
         firsts = []
@@ -290,7 +291,7 @@ def restored(cluster: Cluster, tmp_path: Path, lost: int, since: int) -> DataFol
             eventually("the position in the journal", lambda: reader.shipped().sequence >= 100)
         node.kill("writer")
         node.stop("shipper")
-        shutil.copytree(node.folder.root, backup)
+        shutil.copytree(node.folder.root, backup, ignore=shutil.ignore_patterns("run"))
         node.start("writer", "shipper")
         node.wait_shipped(node.append(*(tick() for _ in range(lost))))
         node.kill("writer")
@@ -303,7 +304,7 @@ def restored(cluster: Cluster, tmp_path: Path, lost: int, since: int) -> DataFol
     return folder
 
 
-@pytest.mark.parametrize(("since", "how"), [(1, "it ends before that"), (90, "another one in its")])
+@pytest.mark.parametrize(("since", "how"), [(0, "it ends before that"), (90, "another one in its")])
 def test_a_journal_restored_from_an_old_backup_is_refused(
     cluster: Cluster, tmp_path: Path, since: int, how: str
 ) -> None:
@@ -418,6 +419,36 @@ def test_stopping_is_bounded_though_kafka_is_away(tmp_path: Path, paused: bool) 
 
 
 @pytest.mark.usefixtures("can_start_kafka")
+def test_where_kafka_is_slow_attempts_get_longer_and_records_say_how_late_they_may_be(
+    tmp_path: Path,
+) -> None:
+    """Slower than the first attempt has patience for: it still arrives, and the fold's clock is not misled."""
+    port = free_port()
+    with (
+        Kafka(tmp_path / "kafka", proxied=f"127.0.0.1:{port}") as kafka,
+        Proxy("127.0.0.1", kafka.proxied_listen_port, port) as proxy,
+    ):
+        cluster = Cluster(kafka, bootstrap=f"127.0.0.1:{port}")
+        with Node(tmp_path / "d", cluster.config(timeout="10s")) as node:
+            node.start("writer", "shipper")
+            prompt = node.append(*mixture(10))
+            node.wait_shipped(prompt)
+            round_trip = 1.4
+            proxy.delay(round_trip / 2)
+            slow = node.append(*mixture(10, seed=2))
+            node.wait_shipped(slow)
+            proxy.heal()
+            assert node.stop("writer") == 0
+            assert node.stop("shipper") == 0
+            chain = sent(cluster, node.folder, "shop")["shop", 0]
+            lag_us = {each.header.sequence: each.header.lag_us for each in chain}
+            assert lag_us[prompt] < 1e6 * PATIENCE
+            # The last attempt began after the first had failed, and may take its second and more.
+            assert lag_us[slow] > 1e6 * round_trip
+            complete(cluster, node.folder, ["shop"], 1)
+
+
+@pytest.mark.usefixtures("can_start_kafka")
 def test_nothing_is_missing_or_out_of_order_whatever_breaks(tmp_path: Path) -> None:
     """The shipper and the writer killed, the broker killed and paused, connections cut, slowed down and reset."""
     rng = random.Random(20)
@@ -436,8 +467,10 @@ def test_nothing_is_missing_or_out_of_order_whatever_breaks(tmp_path: Path) -> N
 
             def broken(begin: Callable[[], object], end: Callable[[], object]) -> None:
                 begin()
-                for _ in range(3):
-                    append()
+                append()
+                if rng.random() < 0.7:
+                    eventually("the shipper to notice", lambda: not node.standing()["kafka"])
+                append()
                 end()
 
             def append() -> None:
@@ -455,7 +488,7 @@ def test_nothing_is_missing_or_out_of_order_whatever_breaks(tmp_path: Path) -> N
                 proxy.reset,
                 proxy.reset,
             ]
-            for _ in range(3):
+            for _ in range(2):
                 rng.shuffle(faults)
                 for fault in faults:
                     append()
@@ -464,7 +497,7 @@ def test_nothing_is_missing_or_out_of_order_whatever_breaks(tmp_path: Path) -> N
                         node.wait_shipped(at + 1)
                     fault()
             assert node.stop("writer") == 0
-            assert node.stop("shipper") == 0, node.tail()
+            assert node.stop("shipper") == 0
             last = read(node.folder)[-1].sequence
             if node.standing()["sequence"] < last:
                 ship(cluster.config(partitions=3), node.folder)

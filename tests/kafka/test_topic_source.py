@@ -88,10 +88,17 @@ def test_an_export_of_a_topic_verifies_alike(cluster: Cluster, tmp_path: Path) -
         assert list(ExportSource(path).records(0)) == list(source.records(0))
 
 
-def test_a_topic_is_validated(cluster: Cluster) -> None:
+def test_a_topic_is_validated(cluster: Cluster, tmp_path: Path) -> None:
     checks = rankd("validate", url(cluster)).out.splitlines()
     for name in ("opens", "no holes", "time", "probabilities", "shop verify"):
         assert any(line.startswith(f"PASS  {name}") for line in checks), checks
+    path = tmp_path / "log.jsonl"
+    assert rankd("log", "export", url(cluster), "-o", path).code == 0
+    lines = path.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if '"previous_sequence":50,' in line)
+    lines[at] = lines[at].replace('"previous_sequence":50,', '"previous_sequence":49,')
+    path.write_text("\n".join(lines) + "\n")
+    assert "goes on with 51 after 49, but 50 is before it" in rankd("validate", path).out
 
 
 def test_what_has_no_certain_place_is_left_out_and_said(

@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.services.redis import RunningRedis
 
+# Where Redis fails. Elsewhere it has time to answer, also on a busy machine.
 TIMEOUT = timedelta(milliseconds=300)
 
 
@@ -32,8 +33,8 @@ def decision(sequence: int = 1, payload: bytes = b"decision") -> internal_pb2.St
     return internal_pb2.StoredDecision(node="node.1", sequence=sequence, payload=payload)
 
 
-def lookup(url: str, prefix: str, **fields: Any) -> Lookup:
-    redis = {"url": url, "key": KEY, "prefix": prefix, "timeout": TIMEOUT, **fields}
+def lookup(url: str, prefix: str, timeout: timedelta = timedelta(seconds=SECONDS)) -> Lookup:
+    redis = {"url": url, "key": KEY, "prefix": prefix, "timeout": timeout}
     return Lookup(config(url, prefix, redis=redis).redis)
 
 
@@ -204,7 +205,7 @@ def test_calls_go_without_a_redis_that_fails_until_it_is_back(
         "slow": (lambda: proxy.delay(2 * TIMEOUT.total_seconds()), proxy.heal),
     }
     begin, end = faults[fault]
-    here = lookup(f"redis://127.0.0.1:{proxy.port}", "lookup")
+    here = lookup(f"redis://127.0.0.1:{proxy.port}", "lookup", TIMEOUT)
 
     async def main() -> None:
         async with running(here):
@@ -251,7 +252,7 @@ def test_without_a_redis_the_oldest_are_dropped_and_counted(
 ) -> None:
     monkeypatch.setattr(module, "_QUEUE_BYTES", 10_000)
     server.kill()
-    here = lookup(server.url, "lookup")
+    here = lookup(server.url, "lookup", TIMEOUT)
 
     async def main() -> None:
         for i in range(100):
@@ -284,7 +285,7 @@ def test_what_is_remembered_last_is_written_before_the_end(
 
 @pytest.mark.parametrize("fault", ["killed", "paused"])
 def test_the_end_does_not_wait_for_a_redis_that_is_away(server: RedisServer, fault: str) -> None:
-    here = lookup(server.url, "lookup")
+    here = lookup(server.url, "lookup", TIMEOUT)
 
     async def main() -> None:
         async with asyncio.timeout(SECONDS), running(here):

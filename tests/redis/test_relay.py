@@ -249,6 +249,16 @@ def test_stopping_does_not_wait_for_redis(tmp_path: Path, server: RedisServer) -
     server.resume()
 
 
+def test_a_stop_is_obeyed_at_any_moment(
+    tmp_path: Path, redis_server: RunningRedis, keys: Keys
+) -> None:
+    """A cancellation that gets lost would leave a task group waiting for ever."""
+    for i in range(40):
+        with Node(tmp_path / "one", redis_server.url, keys.prefix) as one:
+            one.publish((1, 1, i + 1))
+            time.sleep(0.002 * i)
+
+
 def test_the_process_runs_until_it_is_told_to_stop(tmp_path: Path, server: RedisServer) -> None:
     node = Node(tmp_path / "one", server.url, "r")
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []

@@ -19,7 +19,7 @@ def test_signed_data_comes_back() -> None:
 
 def test_another_key_or_place_is_refused() -> None:
     for key, purpose in ((KEY[:-1] + b"\0", "model/shop"), (KEY, "model/news"), (KEY, "")):
-        with pytest.raises(ForgedError, match="not signed with redis[.]key"):
+        with pytest.raises(ForgedError, match="not signed with"):
             checked(key, purpose, SIGNED)
 
 

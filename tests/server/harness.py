@@ -79,13 +79,20 @@ class Service:
     Args:
         folder: the data folder; the configuration and the log of the processes stand beside it.
         config: rankd.yaml as a mapping.
+        environment: variables that its processes get in addition to the tests' own.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = DataFolder(folder)
         self.log = folder.with_name(f"{folder.name}.log")
         self.port = free_port()
         self._config = dict(config or {})
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._roles: set[str] = set()  # processes that it has when all is well
         self._channels: list[grpc.Channel] = []
@@ -132,7 +139,7 @@ class Service:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.server.serve", str(self.folder.root), str(path)],
                 cwd=REPOSITORY,
-                env=environment,
+                env=environment | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

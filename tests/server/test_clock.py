@@ -53,3 +53,74 @@ def test_it_goes_on_from_where_it_was_saved(first: list[int], then: list[int]) -
     for difference in then:
         stamp += difference
         assert saved.advance(stamp) == whole.advance(stamp)
+
+
+# -- several journals ------------------------------------------------------------------------------
+
+heard = st.lists(
+    st.tuples(
+        st.integers(0, 3 * SECOND),  # since the record before
+        st.sampled_from([("a", 0), ("a", 1), ("b", 0), ("c", 0), None]),
+        st.integers(0, 20 * SECOND),  # how long it waited in its journal
+        st.sampled_from([None, None, None, "a", "b"]),  # who is given up after it
+    ),
+    max_size=40,
+)
+
+
+@given(heard)
+def test_windows_close_no_further_than_every_stream_was_heard(
+    log: list[tuple[int, tuple[str, int] | None, int, str | None]],
+) -> None:
+    clock, stamp, before = LogClock(5 * SECOND), 0, 0
+    for step, stream, lag, given_up in log:
+        stamp += step
+        times = clock.advance(stamp, stream, lag)
+        assert before <= times.due <= times.at <= clock.now_us
+        assert times.due == max(
+            [before, *([min(clock.heard_us.values())] if clock.heard_us else [clock.now_us])]
+        )
+        if stream is not None:
+            assert clock.heard_us[stream] >= clock.now_us - lag
+        if given_up is not None:
+            clock.fence(given_up)
+            assert all(folder != given_up for folder, _ in clock.heard_us)
+        before = clock.due_us
+        assert before >= times.due
+
+
+@given(heard, heard)
+def test_it_goes_on_from_where_it_was_saved_with_all_its_streams(
+    first: list[tuple[int, tuple[str, int] | None, int, str | None]],
+    then: list[tuple[int, tuple[str, int] | None, int, str | None]],
+) -> None:
+    whole, stamp = LogClock(5 * SECOND), 0
+    for step, stream, lag, _ in first:
+        stamp += step
+        whole.advance(stamp, stream, lag)
+    saved = LogClock(5 * SECOND, whole.now_us, whole.order_us)
+    saved.restore(whole.due_us, whole.heard_us.items())
+    for step, stream, lag, given_up in then:
+        stamp += step
+        assert saved.advance(stamp, stream, lag) == whole.advance(stamp, stream, lag)
+        if given_up is not None:
+            saved.fence(given_up)
+            whole.fence(given_up)
+
+
+def test_who_is_silent_is_told_until_he_is_given_up_or_heard() -> None:
+    clock = LogClock(5 * SECOND)
+    for second in range(10):
+        clock.advance(second * SECOND, ("a", 0))
+        if second < 4:
+            clock.advance(second * SECOND, ("b", 0))
+    assert clock.silent(7 * SECOND) == []
+    assert clock.silent(5 * SECOND) == ["b"]
+    assert clock.due_us == 3 * SECOND
+    clock.fence("b")
+    assert clock.silent(0) == []
+    assert clock.due_us == 9 * SECOND
+    clock.advance(9 * SECOND, ("b", 0), lag_us=6 * SECOND)
+    assert clock.due_us == 9 * SECOND, "what was closed stays closed"
+    clock.advance(12 * SECOND, ("a", 0))
+    assert clock.due_us == 9 * SECOND, "and it is waited for again"

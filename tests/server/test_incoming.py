@@ -141,10 +141,10 @@ def test_nothing_at_all_is_told() -> None:
 def test_any_bytes_are_a_record_or_unreadable(value: bytes) -> None:
     try:
         record = read_message(value, APP, NOW)
-    except Unreadable as error:
-        assert str(error)
-    else:
-        assert record.payload is not None
+    except Unreadable:
+        return
+    assert record.app in ("", APP)
+    assert record.event_id or record.node
 
 
 json_values = st.recursive(
@@ -159,8 +159,7 @@ json_values = st.recursive(
 def test_any_json_in_a_reward_is_taken_or_unreadable(name: str, value: object) -> None:
     try:
         record = of_json(**{name: value})
-    except Unreadable as error:
-        assert str(error)
-    else:
-        assert abs(record.message(pb.Reward).value) <= 1e6
-        assert -(2**63) <= record.origin_us < 2**63
+    except Unreadable:
+        return
+    assert abs(record.message(pb.Reward).value) <= 1e6
+    assert -(2**63) <= record.origin_us < 2**63

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import sqlite3
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -25,13 +26,15 @@ from server.journal.client import (
     JournalMovedError,
     JournalUnavailableError,
 )
-from server.journal.store import JournalReader, Store
+from server.journal.store import JournalReader, LogTime, Store
 from server.journal.wire import FrameError, Unframer, frame
 from server.journal.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
 
 SECONDS = 30.0  # for an answer; only a failing test waits so long
 
@@ -61,8 +64,12 @@ def fill(store: Store) -> None:
 
 
 def read(path: Path) -> list[LogRecord]:
+    return reader_of(path, lambda reader: list(reader.records(0)))
+
+
+def reader_of(path: Path, ask: Callable[[JournalReader], T]) -> T:
     with closing(JournalReader(path)) as reader:
-        return list(reader.records(0))
+        return ask(reader)
 
 
 # -- the store -------------------------------------------------------------------------------------
@@ -122,27 +129,78 @@ def test_a_decision_is_kept_once_for_each_app_and_event(tmp_path: Path) -> None:
     assert len(read(tmp_path / "j")) == 3
 
 
+class Clock:
+    """Both clocks of a journal, set by hand (microseconds)."""
+
+    def __init__(self) -> None:
+        self.wall = 5_000_000
+        self.running = 0
+
+    def log_time(self) -> LogTime:
+        return LogTime(lambda: self.wall * 1_000, lambda: self.running * 1_000)
+
+    def step(self, running: int, wall: int) -> None:
+        self.running += running
+        self.wall += wall
+
+
 def test_every_opening_is_an_incarnation_of_its_own(tmp_path: Path) -> None:
+    clock = Clock()
     nodes = []
     for _ in range(3):
-        with closing(Store(tmp_path / "j")) as store:
+        with closing(Store(tmp_path / "j", log_time=clock.log_time())) as store:
             nodes.append(store.node)
             store.append([[record()]])
     folders, incarnations = zip(*(node.split(".") for node in nodes), strict=True)
     assert len(set(folders)) == 1
-    assert incarnations == ("1", "2", "3")
+    assert incarnations == ("5", "6", "7")
     assert [r.node for r in read(tmp_path / "j")] == nodes
+    assert folders[0] == reader_of(tmp_path / "j", JournalReader.folder)
 
 
-def test_stamps_never_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([5_000, 9_000, 7_000, 8_000])
-    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 1_000)
-    with closing(Store(tmp_path / "j")) as store:
-        for _ in range(3):
+def test_a_journal_restored_from_a_backup_has_none_of_the_incarnations_that_it_had_since(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    path, backup = tmp_path / "j", tmp_path / "backup"
+
+    def opened(path: Path) -> str:
+        clock.step(
+            10_000_000, 10_000_000
+        )  # nobody opens a journal more than once a second for long
+        with closing(Store(path, log_time=clock.log_time())) as store:
+            return store.node
+
+    before = opened(path)
+    shutil.copy(path, backup)
+    since = {opened(path) for _ in range(5)}
+    assert opened(backup) not in {before, *since}
+
+
+def test_stamps_never_fall_and_never_stand_still(tmp_path: Path) -> None:
+    """A wall clock that is set back is not waited for: windows close by the stamps."""
+    clock = Clock()
+    stamps = []
+    for reopen in (False, True):
+        with closing(Store(tmp_path / "j", log_time=clock.log_time())) as store:
+            for running, wall in ((0, 0), (1_000, 1_000), (1_000, -3_600_000_000), (1_000, 1_000)):
+                clock.step(running, wall)
+                store.append([[record()]])
+        if not reopen:
+            clock.step(0, 10)
+    stamps = [r.log_time_us for r in read(tmp_path / "j")]
+    first = 5_000_000
+    # Once opened again the journal goes on from its last record, whatever has passed since.
+    assert stamps == [first + 1_000 * n for n in (0, 1, 2, 3, 3, 4, 5, 6)]
+
+
+def test_a_wall_clock_that_jumps_forward_is_followed(tmp_path: Path) -> None:
+    clock = Clock()
+    with closing(Store(tmp_path / "j", log_time=clock.log_time())) as store:
+        for running, wall in ((0, 0), (10, 500), (10, 10)):
+            clock.step(running, wall)
             store.append([[record()]])
-    with closing(Store(tmp_path / "j")) as store:
-        store.append([[record()]])
-    assert [r.log_time_us for r in read(tmp_path / "j")] == [5_000, 9_000, 9_000, 9_000]
+    assert [r.log_time_us - 5_000_000 for r in read(tmp_path / "j")] == [0, 500, 510]
 
 
 @pytest.mark.parametrize("through", [1, 3, 5])
@@ -192,11 +250,12 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         Store(path)
 
 
-def test_where_a_time_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1_000, 2_000, 10))
-    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 1_000)
-    with closing(Store(tmp_path / "j")) as store:
+def test_where_a_time_begins(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.wall = 1_000
+    with closing(Store(tmp_path / "j", log_time=clock.log_time())) as store:
         for _ in range(20):
+            clock.step(10, 10)
             store.append([[record()]])
         store.trim(4)
     with closing(JournalReader(tmp_path / "j")) as reader:
@@ -219,13 +278,66 @@ def test_a_failed_commit_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [r.sequence for r in read(tmp_path / "j")] == list(range(1, 22))
 
 
+# -- copied to Kafka --------------------------------------------------------------------------------
+
+
+def at(sequence: int) -> internal_pb2.Shipped:
+    return internal_pb2.Shipped(sequence=sequence, topics=["t"], last_sequences=[sequence])
+
+
+def test_the_shipped_position_is_kept_with_the_next_append(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with closing(Store(path, shared=True)) as store:
+        store.append([[record() for _ in range(9)]])
+        store.ship(at(7))
+        store.ship(at(5))  # of a shipper that began again where the file says
+        assert store.shipped == at(7)
+        assert reader_of(path, JournalReader.shipped) == internal_pb2.Shipped()
+        store.append([[record()]])
+        assert reader_of(path, JournalReader.shipped) == at(7)
+    with closing(Store(path, shared=True)) as store:
+        assert store.shipped == at(7)
+
+
+def test_a_failed_append_keeps_the_position_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with closing(Store(path, shared=True)) as store:
+        store.append([[record()]])
+        store.ship(at(1))
+        fill(store)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.append([[record(payload=bytes(99_999))]])
+        assert store.shipped == at(1)
+        store.append([[record()]])
+    assert reader_of(path, JournalReader.shipped) == at(1)
+
+
+def test_nothing_is_trimmed_that_is_not_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with closing(Store(path, shared=True)) as store:
+        store.append([[record() for _ in range(9)]])
+        assert store.trim(5) == 0
+        store.ship(at(3))
+        assert store.trim(5) == 3
+        # What is gone is never asked for again, though nothing was appended since.
+        assert reader_of(path, JournalReader.shipped) == at(3)
+    with closing(Store(path)) as store:  # shared no more, but it was
+        assert store.trim(9) == 0
+
+
 # -- the writer and its clients --------------------------------------------------------------------
 
 
 class Writing:
     """A writer that serves in a thread of its own, which SQLite asks for."""
 
-    def __init__(self, folder: Path, prepare: Callable[[Store], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prepare: Callable[[Store], object] = lambda _: None,
+        shared: bool = False,
+    ) -> None:
+        self._shared = shared
         self.socket = folder / "socket"
         self._journal = folder / "j"
         self._prepare = prepare
@@ -234,9 +346,9 @@ class Writing:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        with closing(Store(self._journal)) as store:
+        with closing(Store(self._journal, self._shared)) as store:
             self._prepare(store)
-            writer = Writer(store, self.socket)
+            writer = Writer(store, self.socket, self._shared)
             self._made.set_result(writer)
             self._go.wait(SECONDS)
             writer.run()
@@ -396,6 +508,123 @@ def test_no_room(tmp_path: Path) -> None:
         journal.append([record(event_id="taken", payload=bytes(99_999))])
     found = [r.event_id for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD]
     assert found == ["taken"]
+
+
+def test_an_orderly_end_is_the_last_record_where_others_wait(tmp_path: Path) -> None:
+    for shared in (False, True):
+        folder = tmp_path / str(shared)
+        folder.mkdir()
+        with Writing(folder, shared=shared) as path:
+            BlockingJournal(path, SECONDS).append([record()])
+        found = read(folder / "j")
+        fences = [r for r in found if r.kind == pb.KIND_FENCE]
+        assert fences == ([found[-1]] if shared else [])
+        if shared:
+            assert found[-1].message(pb.Fence).folder == found[-1].folder
+            assert found[-1].app == "", "it counts for every app"
+
+
+def test_answers_that_wait_for_kafka(tmp_path: Path) -> None:
+    """Each is given once its own records are there, whoever has gone meanwhile; errors at once."""
+
+    async def run(path: Path) -> None:
+        patient = JournalClient(path, SECONDS, wait_shipped=True)
+        leaving = JournalClient(path, SECONDS, wait_shipped=True)
+        plain = JournalClient(path, SECONDS)
+        clients = {c: asyncio.create_task(c.run()) for c in (patient, leaving, plain)}
+        decision = record(pb.KIND_DECISION, "e", b"d")
+        (stored,) = await plain.append([decision])
+
+        def shipped(client: JournalClient, *records: pb.Record) -> asyncio.Task[list[int]]:
+            async def sequences() -> list[int]:
+                return [ack.sequence for ack in await client.append(records)]
+
+            return asyncio.create_task(sequences())
+
+        async def appended(count: int) -> int:
+            """Waits until so many rewards are in the journal, of which nobody is told."""
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    found = [r.sequence for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD]
+                    if len(found) == count:
+                        return found[-1]
+                    await asyncio.sleep(0.001)
+
+        gone = shipped(leaving, record(event_id="gone"))
+        await appended(1)
+        clients[leaving].cancel()
+        gone.cancel()
+        first = shipped(patient, record(event_id="first"))
+        middle = await appended(2)
+        second = shipped(patient, record(event_id="second"), record(event_id="third"))
+        again = shipped(patient, decision)
+        last = await appended(4)
+        await plain.report(at(middle - 1))
+        assert await again == [stored.sequence]
+        assert not first.done()
+        await plain.report(at(middle))
+        assert await first == [middle]
+        assert not second.done()
+        await plain.report(at(last))
+        assert await second == [last - 1, last]
+        assert await shipped(patient, decision) == [stored.sequence]  # at once
+        assert patient.in_flight == 0
+        for connection in clients.values():
+            connection.cancel()
+        await asyncio.gather(*clients.values(), return_exceptions=True)
+
+    with Writing(tmp_path, shared=True) as path:
+        asyncio.run(run(path))
+
+
+def test_an_error_is_not_kept_waiting_for_kafka(tmp_path: Path) -> None:
+    async def run(path: Path) -> None:
+        client = JournalClient(path, SECONDS, wait_shipped=True)
+        connection = asyncio.create_task(client.run())
+        with pytest.raises(JournalFullError):
+            await client.append([record(payload=bytes(99_999))])
+        connection.cancel()
+
+    with Writing(tmp_path, fill, shared=True) as path:
+        asyncio.run(run(path))
+
+
+def test_what_callers_have_given_up_waiting_for_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Kafka is away they try again and again; the writer's memory must not grow with that."""
+    monkeypatch.setattr("server.journal.writer._MOST_WAITING", 100)
+    most = 0
+    send = Writer._wait
+
+    def watched(self: Writer, *of: Any) -> None:
+        nonlocal most
+        send(self, *of)
+        most = max(most, len(self._waiting))
+
+    monkeypatch.setattr(Writer, "_wait", watched)
+
+    async def run(path: Path) -> None:
+        client = JournalClient(path, SECONDS, wait_shipped=True)
+        connection = asyncio.create_task(client.run())
+        calls = [client.send([record(event_id=str(i))]) for i in range(450)]
+        plain = JournalClient(path, SECONDS)
+        other = asyncio.create_task(plain.run())
+        (newest,) = await plain.append([record(event_id="newest")])
+        async with asyncio.timeout(SECONDS):
+            while len(read(tmp_path / "j")) < 451:  # noqa: ASYNC110  # another thread writes them
+                await asyncio.sleep(0.001)
+        await plain.report(at(newest.sequence + 1_000))
+        await client.wait(calls[-1])
+        assert 50 <= sum(call.done() for call in calls) <= 100, "the newest are answered"
+        for call in calls:
+            call.cancel()
+        connection.cancel()
+        other.cancel()
+
+    with Writing(tmp_path, shared=True) as path:
+        asyncio.run(run(path))
+    assert 50 < most <= 100
 
 
 # -- frames ----------------------------------------------------------------------------------------

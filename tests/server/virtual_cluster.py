@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,16 +22,19 @@ from server.fold.fold import AppFold
 from server.fold.merge import Merger
 from server.fold.records import LogRecord
 from server.journal.store import LogTime
-from server.kafka.rounds import Position, compose, message, partition_of, places
+from server.kafka.rounds import Position, compose, message, places
 from tests.server.scribe import SETTINGS, Scribe, random_request
 from tests.server.topics import APP, MS, START_US, Topic, folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from server.fold.joiner import Joined
     from server.fold.settings import FoldSettings
 
 SECOND = 1_000_000
+# Windows of two seconds: every outage here is far longer.
+RULES = SETTINGS.model_copy(update={"clock_cap_us": 2 * SECOND})
 LEARNER_LEASE = 5 * SECOND
 NODE_LEASE = 300 * SECOND
 # A learner writes again what it has not seen come by for so long.
@@ -91,12 +94,12 @@ class Node:
         self._incarnation = max(self._incarnation + 1, self._clock.now_us() // SECOND)
         self.running = True
         self.position = Position(self._saved)
-        self._plan()
+        self.plan()
 
     def die(self) -> None:
         """All its processes at once. What the journal holds is there when they come back."""
         if self.running:
-            self._break_off()
+            self.break_off()
             self.running = False
 
     def stop(self) -> None:
@@ -109,14 +112,14 @@ class Node:
     def cut(self) -> None:
         """It does not reach the broker any more."""
         if self.connected:
-            self._break_off()
+            self.break_off()
             self.connected = False
 
     def mend(self) -> None:
         self.connected = True
-        self._plan()
+        self.plan()
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
         """A round is under way just now: some partitions get it, and nobody hears of that."""
         if self._reaches and self._cluster.rng.random() < 0.5:
             self._round(broken=True)
@@ -136,11 +139,9 @@ class Node:
         number = len(self.journal) + 1
         node = f"{self.folder}.{self._incarnation}"
         stamp = self._clock.now_us()
-        record = LogRecord(
-            number, kind, app, event_id, self.wall_us, stamp, node, number - 1, data
-        )
+        record = LogRecord(number, kind, app, event_id, self.wall_us, stamp, node, number - 1, data)
         self.journal.append(record)
-        self._plan()
+        self.plan()
         return record
 
     def _tick(self) -> None:
@@ -158,7 +159,7 @@ class Node:
     def unsent(self) -> int:
         return len(self.journal) - self.position.sequence
 
-    def _plan(self, at_us: int = 0) -> None:
+    def plan(self, at_us: int = 0) -> None:
         if not self._shipping and self._reaches and self.unsent:
             self._shipping = True
             soon = self._cluster.now_us + self._cluster.rng.randrange(1, 50) * MS
@@ -168,7 +169,7 @@ class Node:
         self._shipping = False
         if self._reaches and self.unsent:
             broken = self._cluster.rng.random() < 0.02  # an answer is lost
-            self._plan(self._round(broken))
+            self.plan(self._round(broken))
 
     def ship_all(self) -> None:
         """At once, if the broker is there."""
@@ -218,7 +219,7 @@ class Cluster:
         self,
         nodes: int = 2,
         partitions: int = 1,
-        settings: FoldSettings = SETTINGS,
+        settings: FoldSettings = RULES,
         learners: str = "a",
         seed: int = 0,
         node_lease: int = NODE_LEASE,
@@ -284,13 +285,13 @@ class Cluster:
 
     def broker_down(self) -> None:
         for node in self.nodes.values():
-            node._break_off()
+            node.break_off()
         self.broker_up = False
 
     def broker_back(self) -> None:
         self.broker_up = True
         for node in self.nodes.values():
-            node._plan()
+            node.plan()
 
     # -- clients -----------------------------------------------------------------------------------
 
@@ -311,7 +312,9 @@ class Cluster:
         self.decided[event_id] = node.letter, self.now_us
         return record.decision_id
 
-    def reward(self, letter: str, event_id: str, reward_id: str = "", decision_id: str = "") -> None:
+    def reward(
+        self, letter: str, event_id: str, reward_id: str = "", decision_id: str = ""
+    ) -> None:
         node = self.some(letter)
         if node is None or event_id not in self.decided:
             return
@@ -327,9 +330,6 @@ class Cluster:
         if delay is not None:
             self.after(delay, lambda: self.reward(rewarder, event_id))
 
-    def partition(self, event_id: str) -> int:
-        return partition_of(event_id, self.partitions)
-
     # -- what comes of it --------------------------------------------------------------------------
 
     def reader(self) -> Reader:
@@ -337,6 +337,18 @@ class Cluster:
         reader = Reader(self)
         reader.read()
         return reader
+
+
+class Watched(AppFold):
+    """A fold that remembers what it has learned, and in which order."""
+
+    learned: list[tuple[int, dict[int, float]]]  # (sequence of the decision, rewards by slot)
+
+    def _learn(self, sequence: int, closed: Iterable[Joined]) -> None:
+        these = list(closed)
+        if not self.holds:
+            self.learned.extend((joined.at, joined.rewards) for joined in these)
+        super()._learn(sequence, these)
 
 
 class Reader:
@@ -350,27 +362,58 @@ class Reader:
         self.merger = Merger(APP)
         self.fold = self.empty_fold()
 
-    def empty_fold(self) -> AppFold:
-        return AppFold(APP, lambda sequence: self.log[sequence - 1], self.cluster.artefacts.__getitem__)
+    def empty_fold(self) -> Watched:
+        artefact = self.cluster.artefacts.__getitem__
+        fold = Watched(APP, lambda sequence: self.log[sequence - 1], artefact)
+        fold.learned = []
+        return fold
 
-    def read(self) -> None:
-        """All that the topic holds and whose place is certain."""
-        before = None
-        while before != (offsets := self.merger.offsets):
-            before = offsets
+    def read(self, rng: random.Random | None = None) -> None:
+        """All that the topic holds and whose place is certain.
+
+        Args:
+            rng: partitions are read in any turns, in parts, and the merger is made anew now and then.
+        """
+        partitions = self.cluster.topic.partitions
+        before: list[int] = []
+        while before != self.merger.offsets or (rng and self._unread()):
+            before = offsets = self.merger.offsets
             for partition, offset in enumerate(offsets):
-                there = self.cluster.topic.partitions[partition]
-                for n in range(offset, len(there)):
-                    self.merger.feed(there[n])
+                if rng and rng.random() < 0.5:
+                    continue
+                most = len(partitions[partition]) if rng is None else rng.randrange(200)
+                for message in partitions[partition][offset : offset + most]:
+                    self.merger.feed(message)
             for record in self.merger.emit():
                 assert isinstance(record, LogRecord), record
                 self.take(record)
+                if rng and rng.random() < 0.01:
+                    break
+            if rng and rng.random() < 0.2:
+                state = self.merger.state().SerializeToString()
+                self.merger = Merger(APP, internal_pb2.MergeState.FromString(state))
+
+    def _unread(self) -> bool:
+        offsets = self.merger.offsets
+        return any(
+            offset < len(there)
+            for offset, there in zip(offsets, self.cluster.topic.partitions, strict=False)
+        )
 
     def take(self, record: LogRecord) -> None:
         self.log.append(record)
         self.fold.step(record)
+        assert not (self.fold.holds and self.fold.due()), "what is held is in no checkpoint"
         if self.keep_checkpoints and self.fold.due():
             self.checkpoints[self.fold.version] = self.fold.checkpoint()
+
+    @property
+    def learned(self) -> dict[str, float]:
+        """Event -> the reward of its first slot; each at most once."""
+        ids = [self.log[at - 1].event_id for at, _ in self.fold.learned]
+        assert len(set(ids)) == len(ids), "nothing is learned twice"
+        rewards = [rewards[0] for _, rewards in self.fold.learned]
+        return dict(zip(ids, rewards, strict=True))
 
     @property
     def counters(self) -> dict[str, int]:
@@ -406,6 +449,7 @@ class Learner(Reader):
         self.node = node
         node.learner = self
         self.settings = cluster.settings  # what its configuration asks for
+        self.idle = False  # writes nothing
         self.fences: list[tuple[float, str]] = []  # (seconds, letter) that it has written
         self._written: dict[str, int] = {}
         cluster.at(cluster.now_us + cluster.rng.randrange(200) * MS, self._attend)
@@ -423,6 +467,8 @@ class Learner(Reader):
         current = self.node.connected and self.cluster.broker_up
         if current:
             self.read()
+        if self.idle:
+            return
         fold = self.fold
         silent = fold.clock.now_us - fold.lease_renewed_us
         if self.owns:
@@ -453,7 +499,9 @@ class Learner(Reader):
             return
         if wanted in fold.proposed:
             if self._fresh(f"epoch {fold.epoch + 1}", PATIENCE):
-                self.node.append(pb.KIND_EPOCH, payload=epoch_of(fold, wanted, self.cluster.artefacts))
+                self.node.append(
+                    pb.KIND_EPOCH, payload=epoch_of(fold, wanted, self.cluster.artefacts)
+                )
         elif self._fresh("config", PATIENCE):
             self.node.append(pb.KIND_CONFIG, payload=config_of(wanted))
 
@@ -481,8 +529,3 @@ def epoch_of(fold: AppFold, settings: FoldSettings, artefacts: dict[str, bytes])
         state_sha256=state_sha256(state),
         libraries=libraries(settings.policy),
     )
-
-
-def renumbered(record: LogRecord, sequence: int) -> LogRecord:
-    """The same record at another place of the merged log."""
-    return replace(record, sequence=sequence)
