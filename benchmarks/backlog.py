@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def write(node: Service, records: Iterator[pb.Record]) -> None:
     """Into the node's journal, while its service stands still; then it is started and ships them."""
     node.stop()
     with closing(Store(node.folder.journal, shared=True)) as store:
-        while group := [record for record, _ in zip(records, range(GROUP), strict=False)]:
+        while group := list(islice(records, GROUP)):
             store.append([group])
     node.launch()
     node.wait_serving()

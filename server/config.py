@@ -326,6 +326,8 @@ class RedisConfig(_Section):
                 "key is required with url: without it anybody who reaches Redis could replace your models. "
                 "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
             )
+        if "timeout=" in self.url:
+            raise ValueError("url sets a time-out, which rankd does itself; see redis.timeout")
         return self
 
 

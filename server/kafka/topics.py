@@ -149,8 +149,10 @@ async def _settled(admin: AIOKafkaAdminClient, counts: Mapping[str, int]) -> Non
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[_Topic], replication: int) -> None:
-    # An empty mapping of replicas lets -1 through, which leaves the number of copies to the broker.
-    new = [NewTopic(t.name, t.partitions, replication, {}, t.settings) for t in topics]
+    # An empty mapping of replicas lets -1 through, which leaves the number of copies to the broker; with a number there
+    # must be none.
+    replicas: dict[int, list[int]] | None = {} if replication == -1 else None
+    new = [NewTopic(t.name, t.partitions, replication, replicas, t.settings) for t in topics]
     reply = await admin.create_topics(new)
     forbidden = set()
     for name, code, *message in reply.topic_errors:

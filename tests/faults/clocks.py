@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SITECUSTOMIZE = """
 import os, time
 
-def _shift(path=os.environ["RANKD_TEST_CLOCK"], open=open):
+def _shift(path=os.environ["CLOCK_SHIFT_FILE"], open=open):
     with open(path) as file:
         return int(file.read())
 
@@ -49,7 +49,7 @@ def clocks(folder: Path, rounds: int, seed: int) -> Outcome:
     site.mkdir()
     (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     wrong = _Clock(folder / "clock")
-    environment = {"PYTHONPATH": str(site), "RANKD_TEST_CLOCK": str(wrong.path)}
+    environment = {"PYTHONPATH": str(site), "CLOCK_SHIFT_FILE": str(wrong.path)}
     wrong.set(_HOUR)
     pause = 2.0 if rounds <= 2 else 10.0
     stepped = 0

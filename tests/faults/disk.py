@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import random
 import subprocess
 import time
@@ -22,7 +21,8 @@ from tests.faults.watch import Watch, goes_on, wait_alarm, wait_said
 from tests.server.harness import CALL, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import io
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.server.harness import Service
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Bytes. A cluster under load writes some 300 kB a second into journals and merged logs.
 _JOURNAL, _APPS, _CHECKPOINTS = 128 << 20, 256 << 20, 8 << 20
 _SETTINGS = {"learner": {"checkpoint_every": 50}}
-_FULL = "the journal cannot be written: no room left on the device"
+_FULL = "RESOURCE_EXHAUSTED: the journal cannot be written: no room left on the device"
 
 
 def disk(folder: Path, rounds: int, seed: int) -> Outcome:
@@ -53,7 +53,7 @@ def disk(folder: Path, rounds: int, seed: int) -> Outcome:
         ):
             files = Checkpoints(learner.folder.checkpoints(APP))
             eventually("some checkpoints", lambda: len(files.versions()) >= 2)
-            faults = [
+            faults: list[Callable[[], None]] = [
                 lambda: _journal(full, journal, refused, served),
                 lambda: _merged(cluster, learner, merged, refused, served),
                 lambda: _checkpoints(learner, checkpoints, watch),
@@ -80,11 +80,11 @@ def _journal(full: Service, disk: _Disk, refused: Load, served: Load) -> None:
     with disk.full():
 
         def refusal() -> str | None:
+            request = api.RankRequest(action_ids=ACTIONS)
             try:
-                full.decisions.Rank(api.RankRequest(action_ids=ACTIONS), timeout=CALL)
+                full.decisions.Rank(request, timeout=CALL)
             except grpc.RpcError as error:
-                assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
-                return str(error.details())
+                return f"{error.code().name}: {error.details()}"
             return None
 
         assert eventually("a refusal", refusal) == _FULL

@@ -179,7 +179,7 @@ def _flipped(first: internal_pb2.Snapshot, rng: random.Random) -> bytes:
     return bytes(signed)
 
 
-def _renumbered(first: internal_pb2.Snapshot, rng: random.Random) -> bytes:  # noqa: ARG001
+def _renumbered(first: internal_pb2.Snapshot, rng: random.Random) -> bytes:
     """An old value of ours, under numbers that say it is the newest."""
     return sign(_SECRET, _MODEL, seal(first))
 
@@ -187,8 +187,8 @@ def _renumbered(first: internal_pb2.Snapshot, rng: random.Random) -> bytes:  # n
 def _forged(cluster: Cluster, client: redis.Redis, data: bytes) -> None:
     before = _count_forged(cluster)
     # The same forgery is counted once only, so each is another one.
-    numbers = {**_HUGE, "lease": _HUGE["lease"] + before}
-    client.hset(_MODEL, mapping={**numbers, "data": data})
+    numbers: dict[str, Any] = {**_HUGE, "lease": _HUGE["lease"] + before}
+    client.hset(_MODEL, mapping=numbers | {"data": data})
     client.publish(_CHANNEL, APP)
     eventually("the forgery to be counted", lambda: _count_forged(cluster) > before)
     _replaced(cluster, client)
@@ -222,8 +222,8 @@ def _forged_reports(cluster: Cluster, client: redis.Redis) -> None:
     """A learner's report and a node on the status board that nobody of ours wrote."""
     before = _count_forged(cluster)
     report = json.dumps({"lease": 99, "folded": 10**9, "owner": True}).encode()
-    numbers = {"lease": 99 + before, "folded": 10**9}
-    client.hset(_STATUS, mapping={**numbers, "data": bytes(32) + report})
+    numbers: dict[str, Any] = {"lease": 99 + before, "folded": 10**9}
+    client.hset(_STATUS, mapping=numbers | {"data": bytes(32) + report})
     somebody = f"somebody {before}"
     client.hset(_BOARD, somebody, bytes(32) + b'{"at": 0}')
     eventually("the forgeries to be counted", lambda: _count_forged(cluster) >= before + 2)

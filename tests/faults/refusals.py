@@ -38,7 +38,7 @@ _SETTINGS = {"kafka": {"node_lease": "5s"}}
 _REFUSED = "cannot ship the journal; stopping this node"
 
 
-def refusals(folder: Path, rounds: int, seed: int) -> Outcome:  # noqa: ARG001  # each once; there is no chance in it
+def refusals(folder: Path, rounds: int, seed: int) -> Outcome:
     """Whoever has the log that does not fit refuses it; the others go on, and nothing of theirs is lost."""
     with Cluster(folder, _SETTINGS, learners=2) as cluster:
         first, second = cluster.servers

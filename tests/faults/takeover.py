@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rankd.v1 import internal_pb2
 from server.learning.checkpoints import Checkpoints
 from tests.faults.checks import Outcome, check, settle
 from tests.faults.cluster import APP, Cluster
@@ -18,9 +17,10 @@ from tests.faults.watch import Watch, wait_said
 from tests.server.harness import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from rankd.v1 import internal_pb2
     from tests.server.harness import Service
 
 # Seconds from the fault to the first model of the new owner on every server.
@@ -58,7 +58,7 @@ def takeover(folder: Path, rounds: int, seed: int) -> Outcome:
 def _rounds(
     folder: Path,
     lease: str,
-    kinds: list[Callable[[Service, Callable[[], None]], None]],
+    kinds: Sequence[Callable[[Service, Callable[[], None]], None]],
     rng: random.Random,
     figures: _Figures,
 ) -> Outcome:

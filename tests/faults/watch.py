@@ -10,13 +10,14 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from server.learning.envelope import EnvelopeError, unseal
 from tests.faults.cluster import APP
-from tests.server.harness import PATIENCE, Service, eventually
+from tests.server.harness import Service, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ class Watch:
         assert not self.unusable, self.unusable
         versions, judged = sorted(states), 0
         for name, models in self.seen.items():
-            for before, after in zip(models, models[1:], strict=False):
+            for before, after in pairwise(models):
                 assert after.order >= before.order, (
                     f"{name} went back from {before.order} to {after.order}"
                 )
@@ -145,9 +146,7 @@ def entries(node: Service, since: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def wait_said(
-    node: Service, event: str, since: int = 0, seconds: float = PATIENCE, **fields: object
-) -> dict[str, Any]:
+def wait_said(node: Service, event: str, since: int = 0, /, **fields: object) -> dict[str, Any]:
     """Waits until the node has logged that, with these fields, from that byte on."""
 
     def said() -> dict[str, Any] | None:
@@ -157,7 +156,7 @@ def wait_said(
         return None
 
     try:
-        return eventually(f"{event!r} in the log of {node.folder.root.name}", said, seconds)
+        return eventually(f"{event!r} in the log of {node.folder.root.name}", said)
     except TimeoutError as error:
         raise AssertionError(f"{error}; the log ends:\n{node.tail()}") from None
 

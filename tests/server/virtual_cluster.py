@@ -382,14 +382,14 @@ class Reader:
                 if rng and rng.random() < 0.5:
                     continue
                 most = len(partitions[partition]) if rng is None else rng.randrange(200)
-                for message in partitions[partition][offset : offset + most]:
-                    self.merger.feed(message)
+                for there in partitions[partition][offset : offset + most]:
+                    self.merger.feed(there)
             for record in self.merger.emit():
                 assert isinstance(record, LogRecord), record
                 self.take(record)
-                if rng and rng.random() < 0.01:
+                if rng and rng.random() < 0.01 and self._unread():
                     break
-            if rng and rng.random() < 0.2:
+            if rng and rng.random() < 0.2 and self._unread():
                 state = self.merger.state().SerializeToString()
                 self.merger = Merger(APP, internal_pb2.MergeState.FromString(state))
 
