@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server import logs
-from server.config import Config
 from server.files import DataFolder, exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from server.config import Config
     from server.kafka.mirror import MirrorReader
     from server.learning.learner import Feed
 
@@ -38,11 +38,13 @@ _LOOK_SECONDS = 0.05
 _FRESH_SECONDS = 2.0
 
 
-def _write(folder: DataFolder, config: Config) -> int:
+def _write(folder: DataFolder) -> int:
     from server.journal.writer import main
 
+    # Read without the libraries of the configuration: all calls wait while a writer starts.
+    shared = bool(json.loads(folder.config.read_bytes())["kafka"]["bootstrap"])
     with exclusive(folder.lock("writer"), _HANDOVER_SECONDS):
-        main(folder.journal, folder.socket, shared=bool(config.kafka.bootstrap))
+        main(folder.journal, folder.socket, shared)
     return 0
 
 
@@ -130,7 +132,8 @@ def _reaches(reader: MirrorReader, folder: DataFolder, app: str) -> bool:
     except (FileNotFoundError, ValueError):
         return False
     fresh = time.time() - following["time"] < _FRESH_SECONDS
-    return fresh and (following["behind"] == 0 or bool(following["error"]))
+    # One that has stopped for good says why; then there is nothing to resume from, and this waits for somebody to come.
+    return fresh and bool(following["behind"] == 0)
 
 
 def _serve(folder: DataFolder, config: Config, port: int) -> int:
@@ -196,9 +199,11 @@ def main() -> int:
     role, _, number = name.partition("-")
     folder = DataFolder(Path(data))
     logs.configure(name)
-    config = Config.model_validate_json(folder.config.read_bytes())
     if role == "writer":
-        return _write(folder, config)
+        return _write(folder)
+    from server.config import Config
+
+    config = Config.model_validate_json(folder.config.read_bytes())
     if role == "learner":
         return _learn(folder, config, int(number or 0))
     if role == "shipper":

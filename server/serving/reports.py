@@ -71,6 +71,10 @@ def read_report(folder: DataFolder, config: Config, app: str) -> Report:
     status, age = _load(folder.status(app))
     if status is None:
         raise UnavailableError("the learner has not reported yet; retry")
+    if config.kafka.bootstrap and config.server.role != "server":
+        # The learner's report tells this, too, but a learner that has no log to read does not report.
+        following = _load(folder.following(app))[0]
+        status["following"] = following or status.get("following")
     if "log_records" in status:  # several nodes share the log: the learner knows how long it is
         records, lag = status["log_records"], status["lag_seconds"]
     else:

@@ -8,6 +8,8 @@ from tests.faults.broker import broker, leader
 from tests.faults.checkpoints import checkpoints
 from tests.faults.disk import disk
 from tests.faults.kill import kill
+from tests.faults.network import network
+from tests.faults.outage import outage
 from tests.faults.redis_faults import redis_faults
 from tests.faults.refusals import refusals
 from tests.faults.takeover import takeover
@@ -23,6 +25,8 @@ FAULTS: dict[str, Callable[[Path, int, int], Outcome]] = {
     "kill": kill,
     "broker": broker,
     "leader": leader,
+    "outage": outage,
+    "network": network,
     "redis": redis_faults,
     "takeover": takeover,
     "checkpoints": checkpoints,

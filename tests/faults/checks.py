@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from server.fold.merge import Message
     from tests.faults.cluster import Cluster
-    from tests.faults.load import Load
+    from tests.faults.load import Histories
     from tests.faults.watch import Watch
 
 
@@ -41,7 +41,7 @@ class Outcome:
     note: str = ""
 
 
-def settle(cluster: Cluster, *loads: Load, app: str = APP) -> None:
+def settle(cluster: Cluster, *loads: Histories, app: str = APP) -> None:
     """Waits until the owner has folded everything that was acknowledged."""
     decisions = sum(load.decisions for load in loads)
     rewards = sum(load.rewards for load in loads)
@@ -51,7 +51,7 @@ def settle(cluster: Cluster, *loads: Load, app: str = APP) -> None:
 def check(
     cluster: Cluster,
     fault: str,
-    *loads: Load,
+    *loads: Histories,
     app: str = APP,
     watch: Watch | None = None,
     earlier: Sequence[Message] = (),
@@ -103,7 +103,7 @@ def check(
     )
 
 
-def _all_is_there(merged: Merged, loads: tuple[Load, ...]) -> None:
+def _all_is_there(merged: Merged, loads: tuple[Histories, ...]) -> None:
     decisions = {r.decision_id: r for r in merged.log if r.kind == pb.KIND_DECISION}
     rewards = {
         (r.event_id, pb.Reward.FromString(r.payload).reward_id)

@@ -190,11 +190,10 @@ def folder_id(node: Service) -> str:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both; where they meet, what is above."""
+    """Both; where they meet, what is above. A policy's settings are one whole."""
     both = dict(below)
     for name, value in above.items():
         old = both.get(name)
-        both[name] = (
-            merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        sections = isinstance(old, dict) and isinstance(value, dict) and name != "policy"
+        both[name] = merged(old, value) if sections else value
     return both

@@ -34,7 +34,30 @@ class History:
     longest: float = 0.0  # seconds that a call took, retries included
 
 
-class Load:
+class Histories:
+    """What some clients were told."""
+
+    def __init__(self, clients: int) -> None:
+        self.histories = [History() for _ in range(clients)]
+
+    @property
+    def decisions(self) -> int:
+        return sum(len(history.decisions) for history in self.histories)
+
+    @property
+    def rewards(self) -> int:
+        return sum(len(history.rewards) for history in self.histories)
+
+    @property
+    def failed(self) -> int:
+        return sum(history.failed for history in self.histories)
+
+    @property
+    def error(self) -> str:
+        return next((history.error for history in self.histories if history.error), "")
+
+
+class Load(Histories):
     """Clients under way between `with` and its end.
 
     Args:
@@ -57,13 +80,13 @@ class Load:
         rate: float = RATE,
         app: str = "",
     ) -> None:
+        super().__init__(clients)
         self._ports = list(ports)
         self.name, self._seed, self._timeout = name, seed, timeout
         self._rewarded = rewarded
         self._app = app
         self._pause = 1.0 / rate
         self._stop = threading.Event()
-        self.histories = [History() for _ in range(clients)]
         self._threads = [
             threading.Thread(target=self._run, args=(number,)) for number in range(clients)
         ]
@@ -120,22 +143,6 @@ class Load:
             with _timed(history):
                 rng.choice(clients).reward(decision, value, reward_id=f"reward-{event_id}")
             history.rewards.append((event_id, f"reward-{event_id}"))
-
-    @property
-    def decisions(self) -> int:
-        return sum(len(history.decisions) for history in self.histories)
-
-    @property
-    def rewards(self) -> int:
-        return sum(len(history.rewards) for history in self.histories)
-
-    @property
-    def failed(self) -> int:
-        return sum(history.failed for history in self.histories)
-
-    @property
-    def error(self) -> str:
-        return next((history.error for history in self.histories if history.error), "")
 
 
 @contextmanager

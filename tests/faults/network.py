@@ -23,8 +23,9 @@ _DEADLINE, _SLACK = 5.0, 0.5
 # Latency each way (seconds): more than calls wait for Redis, less than an attempt to send to Kafka has.
 _DELAY = 0.3
 _KINDS = ("cut", "delay", "refuse", "reset")
-# Seconds that a fault lasts, and that the network is well after it.
-_LASTS, _WELL = (0.5, 3.0), (0.0, 1.0)
+# Seconds that a fault lasts, in a short run and in a long one, in which requests run out of time, too; and that the network is
+# well before the next.
+_SHORT, _LONG, _WELL = (0.5, 3.0), (0.5, 15.0), (0.0, 1.0)
 # Each kind at least once on either way.
 _LEAST = len(_KINDS)
 
@@ -42,7 +43,7 @@ def network(folder: Path, rounds: int, seed: int) -> Outcome:
                 time.sleep(rng.uniform(*_WELL))
                 _break(cluster.kafka_proxy, next(kafka))
                 _break(cluster.redis_proxy, next(redis))
-                time.sleep(rng.uniform(*_LASTS))
+                time.sleep(rng.uniform(*(_LONG if rounds >= 10 else _SHORT)))
                 for proxy in rng.sample([cluster.kafka_proxy, cluster.redis_proxy], 2):
                     proxy.heal()
             healed = time.monotonic()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from rankd.v1 import log_pb2 as pb
 from tests.faults.checks import Outcome, check, settle
@@ -12,10 +15,7 @@ from tests.faults.load import Load
 from tests.faults.producer import json_reward, produce, proto_reward
 from tests.faults.topic import read_topic
 from tests.server.harness import eventually
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from tests.server.harness import eventually
 
 _NAN, _INFINITY = float("nan"), float("inf")
 # Messages after which the follower has taken all the memory that it needs, and all of them, in the long form.

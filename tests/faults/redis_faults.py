@@ -187,7 +187,7 @@ def _renumbered(first: internal_pb2.Snapshot, rng: random.Random) -> bytes:
 def _forged(cluster: Cluster, client: redis.Redis, data: bytes) -> None:
     before = _count_forged(cluster)
     # The same forgery is counted once only, so each is another one.
-    numbers: dict[str, Any] = {**_HUGE, "lease": _HUGE["lease"] + before}
+    numbers: dict[Any, Any] = {**_HUGE, "lease": _HUGE["lease"] + before}
     client.hset(_MODEL, mapping=numbers | {"data": data})
     client.publish(_CHANNEL, APP)
     eventually("the forgery to be counted", lambda: _count_forged(cluster) > before)
@@ -222,7 +222,7 @@ def _forged_reports(cluster: Cluster, client: redis.Redis) -> None:
     """A learner's report and a node on the status board that nobody of ours wrote."""
     before = _count_forged(cluster)
     report = json.dumps({"lease": 99, "folded": 10**9, "owner": True}).encode()
-    numbers: dict[str, Any] = {"lease": 99 + before, "folded": 10**9}
+    numbers: dict[Any, Any] = {"lease": 99 + before, "folded": 10**9}
     client.hset(_STATUS, mapping=numbers | {"data": bytes(32) + report})
     somebody = f"somebody {before}"
     client.hset(_BOARD, somebody, bytes(32) + b'{"at": 0}')

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from rankd.v1 import log_pb2 as pb
 from server.config import load
 from server.files import DataFolder
 from server.journal.store import JournalReader
@@ -44,7 +45,8 @@ def refusals(folder: Path, rounds: int, seed: int) -> Outcome:
         first, second = cluster.servers
         owner = cluster.owner()
         (standby,) = (node for node in cluster.learners if node is not owner)
-        with Watch(cluster.servers) as watch:
+        # The other server's folder, models and all, is going to be replaced by an older one.
+        with Watch([first]) as watch:
             with Load([first.port, second.port], seed=seed) as before:
                 eventually("some decisions", lambda: before.decisions > 100)
             with Load([first.port], name="meanwhile", seed=seed) as meanwhile:
@@ -103,8 +105,7 @@ def _old_backup(
         node=folder,
     )
     recovery = time.monotonic() - started
-    watch_one = watch.newest()["server-0"]
-    eventually("the other server's newer model", lambda: watch.newest()["server-0"] > watch_one)
+    watch.wait_newer()
     assert _records_of(cluster, folder) == there, (
         "something of the restored journal is in the topic"
     )
@@ -124,9 +125,9 @@ def _shipped(server: Service) -> bool:
 
 
 def _records_of(cluster: Cluster, folder: str) -> set[bytes]:
-    """What the topic has of a node."""
-    messages = read_topic(cluster.kafka.bootstrap, TOPIC)
-    return {m.value for m in messages if folder.encode() in m.value}
+    """What a node has sent to the topic."""
+    values = [message.value for message in read_topic(cluster.kafka.bootstrap, TOPIC)]
+    return {value for value in values if pb.Record.FromString(value).header.node.startswith(folder)}
 
 
 # -- a topic that begins later than the learner has to -------------------------------------------------
@@ -210,9 +211,9 @@ def _topic_made_anew(cluster: Cluster, learner: Service, folder: Path) -> None:
     root = learner.folder.root
     shutil.copytree(root / "apps", folder / "apps")
     config = load(root.with_name(f"{root.name}.yaml"))
-    before = mirrored(DataFolder(folder))
+    before = mirrored(DataFolder(folder), APP)
     with Follower(config, folder, APP) as follower:
-        error = follower.wait_error()
+        error = follower.wait_error(APP)
     assert "it was made anew, or lost records" in error
     assert "delete apps/APP here, on every learner" in error
-    assert mirrored(DataFolder(folder)) == before
+    assert mirrored(DataFolder(folder), APP) == before

@@ -51,7 +51,7 @@ async def _read(bootstrap: str, topic: str) -> list[Message]:
             while any([await consumer.position(p) < ends[p] for p in partitions]):
                 for partition, found in (await consumer.getmany(timeout_ms=500)).items():
                     messages += [
-                        Message(partition.partition, m.offset, 1000 * m.timestamp, m.value)
+                        Message(partition.partition, m.offset, 1000 * m.timestamp, m.value or b"")
                         for m in found
                     ]
         finally:

@@ -185,10 +185,10 @@ def test_no_outage_closes_a_window_and_every_window_closes_after_it(plan: Plan) 
 def test_minutes_of_outage_and_thousands_of_records(outage: str) -> None:
     plan = Plan(4, 1, [Outage(outage, "b", 5, 200), Outage("cut", "c", 100, 60)], [])
     cluster = plan.cluster()
-    busy(cluster, 1_500, 190)
+    busy(cluster, 1_000, 190)
     cluster.run(180)
     if outage != "dead":
-        assert cluster.nodes["b"].unsent > 500
+        assert cluster.nodes["b"].unsent > 400
     cluster.run(plan.ends - 180)
     cluster.settle(10)
     all_is_joined(cluster.learners[0])
@@ -277,22 +277,26 @@ def test_a_node_that_is_gone_is_waited_for_as_long_as_its_lease_and_may_come_bac
     c.start()
     c.mend()
     cluster.run(CLOSED + 2)
-    counters = learner.counters
-    assert set(learner.learned) == set(cluster.decided)
-    assert counters["rewards"] == len(cluster.told) == 10
-    assert counters["joined"] + counters["late_rewards"] + counters["dangling_rewards"] == 10
-    assert counters["late_rewards"] == sum(
-        told.by == "c" and cluster.decided[told.event_id][0] != "c" for told in cluster.told
+    lost = sum(
+        (told.by == "c") != (cluster.decided[told.event_id][0] == "c") for told in cluster.told
     )
+    assert lost > 0
+    assert _misses(learner) == lost, "others waited in vain, and so did their rewards"
+    assert learner.counters["joined"] == len(cluster.told) - lost
+    assert set(learner.learned) == set(cluster.decided)
 
     c.cut()  # and it is waited for again
     busy(cluster, 20, 5)
     cluster.run(10)
     c.mend()
     cluster.run(CLOSED + 1)
-    assert learner.counters["late_rewards"] == counters["late_rewards"]
+    assert _misses(learner) == lost
     assert learner.pending == 0
     assert len(learner.learned) == len(cluster.decided) == 30
+
+
+def _misses(reader: Reader) -> int:
+    return reader.counters["late_rewards"] + reader.counters["dangling_rewards"]
 
 
 @settings(max_examples=20)
@@ -359,7 +363,7 @@ def _wants(cluster: Cluster, letter: str, n: int) -> Callable[[], None]:
 @pytest.mark.parametrize("partitions", [1, 4])
 def test_resuming_from_any_checkpoint_equals_never_having_stopped(partitions: int) -> None:
     """With leases, epochs, fences, nodes that stop and come back, and one that is gone."""
-    rules = varied(checkpoint_every=1)
+    rules = varied(checkpoint_every=3)
     cluster = Cluster(3, partitions, rules, "ab", node_lease=10 * SECOND)
     busy(cluster, 60, 40)
     a, b, c = cluster.nodes.values()
@@ -387,9 +391,9 @@ def test_resuming_from_any_checkpoint_equals_never_having_stopped(partitions: in
     assert fold.epoch > 1
     assert fold.lease.number > 1
     assert pb.KIND_FENCE in {record.kind for record in whole.log}
-    assert len(whole.checkpoints) > len(whole.log) / 2
+    assert len(whole.checkpoints) > len(whole.log) / 5
     rng = random.Random(partitions)
-    for version in rng.sample(sorted(whole.checkpoints), 25):
+    for version in rng.sample(sorted(whole.checkpoints), 12):
         resumed = whole.empty_fold()
         resumed.restore(unseal(internal_pb2.Checkpoint, seal(whole.checkpoints[version])))
         for record in whole.log[version:]:
@@ -404,8 +408,8 @@ def test_resuming_from_any_checkpoint_equals_never_having_stopped(partitions: in
         assert resumed.checkpoint() == kept, f"saved at {version} and loaded"
 
 
-def holding(order: Sequence[str], promote: bool = False) -> Learner:
-    """Two learners, of which each takes the other for gone, write Configs ("Ca", "Cb") and Epochs in this order.
+def holding(order: Sequence[tuple[str, str]], promote: bool = False) -> Learner:
+    """Two learners, of which each takes the other for gone, write Configs (C) and Epochs (E) in this order.
 
     Meanwhile windows close. Neither setting has to do with what is learned.
     """
@@ -448,7 +452,7 @@ def holding(order: Sequence[str], promote: bool = False) -> Learner:
     if order:
         first = next(step for step in order if step[0] == "E")[1]
         last = order[-1][1]  # opens another epoch if its Config came after the first Epoch
-        again = order.index(f"C{last}") > order.index(f"E{first}")
+        again = order.index(("C", last)) > order.index(("E", first))
         assert a.fold.epoch == 2 + again
         assert a.fold.settings == wants[last if again else first]
     return a
@@ -456,8 +460,8 @@ def holding(order: Sequence[str], promote: bool = False) -> Learner:
 
 ORDERS = [
     order
-    for order in permutations(["Ca", "Cb", "Ea", "Eb"])
-    if order.index("Ca") < order.index("Ea") and order.index("Cb") < order.index("Eb")
+    for order in permutations([("C", "a"), ("C", "b"), ("E", "a"), ("E", "b")])
+    if all(order.index(("C", who)) < order.index(("E", who)) for who in "ab")
 ]
 
 
@@ -485,12 +489,13 @@ def test_an_epoch_that_lost_may_come_as_late_as_it_likes() -> None:
     a, b = cluster.learners
     busy(cluster, 40, 30, who="ab")
     a.settings = varied(partitions=2, reward_default=0.1)
-    while not a.fold.holds:
-        cluster.run(0.05)
-    a.node.cut()
+    while a.node.journal[-1].kind != pb.KIND_EPOCH:
+        assert cluster.now < 30
+        cluster.run(0.001)
+    a.node.connected = False  # at once: nothing of it gets through
     cluster.run(1)
-    assert a.node.journal[-1].kind == pb.KIND_TICK
-    assert any(r.kind == pb.KIND_EPOCH for r in a.node.journal[a.node.position.sequence :])
+    unsent = a.node.journal[a.node.position.sequence :]
+    assert pb.KIND_EPOCH in [record.kind for record in unsent]
     b.settings = varied(partitions=2, reward_default=0.2)
     cluster.run(15)
     b.settings = varied(partitions=2, reward_default=0.3)
@@ -552,32 +557,29 @@ def test_an_outage_of_the_broker_unseats_nobody(plan: Plan) -> None:
     cluster = plan.cluster(learners="abc")
     cluster.run(plan.ends)
     cluster.settle(CLOSED + 1)
-    assert leases(cluster.learners[0])[0][0] == 1
-    assert len(leases(cluster.learners[0])) == 1
+    assert leases(cluster.learners[0]) == [(1, "a")]
 
 
 def test_a_standby_takes_over_once_and_what_the_old_owner_still_writes_changes_nothing() -> None:
     cluster = Cluster(3, 2, learners="ab")
     a, b = cluster.learners
-    first = leases(a)
-    owner, standby = (a, b) if a.owns else (b, a)
-    owner.node.cut()
-    cluster.run(4)
-    assert not standby.owns, "its lease has not run out"
+    a.node.cut()
+    cluster.run(3)
+    assert not b.owns, "the lease has not run out"
     cluster.run(6)
-    assert standby.owns
-    assert owner.owns, "as far as it knows"
-    owner.settings = varied(partitions=2, wait_us=3 * SECOND)  # which is not what the standby wants
+    assert b.owns
+    assert a.owns, "as far as it knows"
+    a.settings = varied(partitions=2, wait_us=3 * SECOND)  # which is not what b wants
     cluster.run(20)
-    owner.node.mend()
+    a.node.mend()
     cluster.run(10)
-    assert not owner.owns
-    assert leases(a) == leases(b) == [*first, (2, standby.node.letter)]
-    assert a.fold.settings == standby.settings
-    standby.leave()
-    standby.idle = True
+    assert not a.owns
+    assert leases(a) == leases(b) == [(1, "a"), (2, "b")]
+    assert a.fold.settings == b.settings
+    b.leave()
+    b.idle = True
     cluster.run(2)
-    assert leases(a)[-1] == (3, owner.node.letter), "at once"
+    assert leases(a)[-1] == (3, "a"), "at once"
 
 
 # -- events that several nodes know of -------------------------------------------------------------

@@ -29,6 +29,8 @@ from tests.server.topics import APP, MS, START_US, Topic, folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from google.protobuf.message import Message
+
     from server.fold.joiner import Joined
     from server.fold.settings import FoldSettings
 
@@ -130,7 +132,7 @@ class Node:
         self,
         kind: pb.Kind,
         event_id: str = "",
-        payload: pb.Message | bytes = b"",
+        payload: Message | bytes = b"",
         app: str = APP,
     ) -> LogRecord:
         """The writer's part."""
@@ -224,7 +226,8 @@ class Cluster:
         seed: int = 0,
         node_lease: int = NODE_LEASE,
     ) -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # of what happens between nodes and broker
+        self.clients = random.Random(seed)  # of what is asked and told
         self.now_us = self.start_us = START_US
         self.partitions, self.node_lease = partitions, node_lease
         self.settings = settings.model_copy(update={"partitions": partitions})
@@ -240,8 +243,12 @@ class Cluster:
             for letter in "abcdefgh"[:nodes]
         }
         self.learners = [Learner(self, self.nodes[letter]) for letter in learners]
+        for standby in self.learners[1:]:  # the first has the lease
+            standby.idle = True
         while not self._begun():
             self.run(0.1)
+        for standby in self.learners[1:]:
+            standby.idle = False
 
     def _begun(self) -> bool:
         """Whether there is a first epoch, and every stream has been heard once: nobody waits for a stranger."""
@@ -307,7 +314,7 @@ class Cluster:
         node = self.some(letter)
         if node is None:
             return ""
-        payload = self.rng.choice(payloads())
+        payload = self.clients.choice(payloads())
         record = node.append(pb.KIND_DECISION, event_id, payload)
         self.decided[event_id] = node.letter, self.now_us
         return record.decision_id
@@ -319,7 +326,7 @@ class Cluster:
         if node is None or event_id not in self.decided:
             return
         told = Told(reward_id or f"r{len(self.told)}", event_id, node.letter, self.now_us)
-        value = self.rng.choice([-1.0, 0.5, 1.0])
+        value = self.clients.choice([-1.0, 0.5, 1.0])
         reward = pb.Reward(value=value, reward_id=told.reward_id, decision_id=decision_id)
         node.append(pb.KIND_REWARD, event_id, reward)
         self.told.append(told)
