@@ -95,6 +95,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         with exclusive(self._folder.lock("supervisor")), _reserved(self._config) as port:
+            self._folder.shipped.unlink(missing_ok=True)  # what an earlier run said
             config = self._config.model_dump_json().encode()
             replace(self._folder.config, config, durable=False, private=True)
             async with asyncio.TaskGroup() as tasks:

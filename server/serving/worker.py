@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 import time
@@ -26,6 +27,8 @@ log = structlog.get_logger("worker")
 # Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
 # the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
 _EPOCH_SECONDS = 3.0
+# Seconds for which a worker waits for the shipper's first look at Kafka, which takes one where Kafka is there.
+_CHECK_SECONDS = 10.0
 
 
 def _now_us() -> int:
@@ -59,6 +62,7 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
             ]
             if lookup is not None:
                 running.insert(0, background.create_task(lookup.run()))
+            await _journal_checked(config, folder, stopping)
             await edge.start()
             await stopping.wait()
             loop.remove_reader(sys.stdin.fileno())
@@ -77,6 +81,25 @@ def _lookup(config: Config) -> Lookup | None:
     from server.redis.lookup import Lookup  # loads the library, which others need not
 
     return Lookup(config.redis)
+
+
+async def _journal_checked(config: Config, folder: DataFolder, stopping: asyncio.Event) -> None:
+    """Waits until the shipper knows that this journal goes on where Kafka has it.
+
+    A journal that was restored from an old backup must not take a single record: nobody would ever fold it. While Kafka is
+    away that cannot be known, and a service must start all the same.
+    """
+    if not config.kafka.bootstrap:
+        return
+    until = time.monotonic() + _CHECK_SECONDS
+    while time.monotonic() < until and not stopping.is_set():
+        try:
+            if json.loads(folder.shipped.read_bytes())["checked"]:
+                return
+        except (FileNotFoundError, ValueError):
+            pass  # not written yet
+        await asyncio.sleep(config.server.poll.total_seconds())
+    log.warning("serving, though Kafka has not told yet whether this journal is the newest one")
 
 
 async def _report_health(

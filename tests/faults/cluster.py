@@ -194,6 +194,8 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     both = dict(below)
     for name, value in above.items():
         old = both.get(name)
-        sections = isinstance(old, dict) and isinstance(value, dict) and name != "policy"
-        both[name] = merged(old, value) if sections else value
+        if isinstance(old, dict) and isinstance(value, dict) and name != "policy":
+            both[name] = merged(old, value)
+        else:
+            both[name] = value
     return both

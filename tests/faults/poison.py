@@ -15,7 +15,6 @@ from tests.faults.load import Load
 from tests.faults.producer import json_reward, produce, proto_reward
 from tests.faults.topic import read_topic
 from tests.server.harness import eventually
-from tests.server.harness import eventually
 
 _NAN, _INFINITY = float("nan"), float("inf")
 # Messages after which the follower has taken all the memory that it needs, and all of them, in the long form.
@@ -28,7 +27,7 @@ _STEP = 10_000
 _LARGE = 4 << 20
 
 
-def kinds(rng: random.Random, whole: bytes) -> list[bytes | None]:
+def _kinds(rng: random.Random, whole: bytes) -> list[bytes | None]:
     """One of each kind of poison.
 
     Args:
@@ -80,14 +79,14 @@ def poison(folder: Path, rounds: int, seed: int) -> Outcome:
             records = _records(bootstrap)
             for _ in range(rounds):
                 _, whole = rng.choice(records)
-                bad = [*kinds(rng, whole), b"\xff" + rng.randbytes(_LARGE)]
+                bad = [*_kinds(rng, whole), b"\xff" + rng.randbytes(_LARGE)]
                 sent += produce(bootstrap, TOPIC, [(_key(rng), value) for value in bad])
                 # What somebody sends once more is no poison, and changes nothing either.
                 copies += produce(bootstrap, TOPIC, rng.sample(records, 5))
                 produce(bootstrap, TOPIC, [(None, json_reward("e", 7.0, "r"))])  # out of range
                 _wait_letters(bootstrap, sent)
             if rounds >= 10:
-                note = _many(cluster, rng, sent)
+                note = _many(cluster, rng, rng.choice(records)[1], sent)
                 sent = _MANY
         settle(cluster, load)
         _wait_dead(cluster, sent)
@@ -102,7 +101,7 @@ def poison(folder: Path, rounds: int, seed: int) -> Outcome:
     return outcome
 
 
-def _records(bootstrap: str) -> list[tuple[str | None, bytes | None]]:
+def _records(bootstrap: str) -> list[tuple[str, bytes]]:
     """Records of events that are in the topic, with their keys."""
     messages = [message.value for message in read_topic(bootstrap, TOPIC)]
     keys = [pb.Record.FromString(value).header.event_id for value in messages]
@@ -113,15 +112,14 @@ def _key(rng: random.Random) -> str:
     return str(rng.random())  # any partition
 
 
-def _many(cluster: Cluster, rng: random.Random, sent: int) -> str:
+def _many(cluster: Cluster, rng: random.Random, whole: bytes, sent: int) -> str:
     """Poison up to 100,000 messages. The follower takes no more memory for the last of them than for the first."""
-    _, whole = rng.choice(_records(cluster.kafka.bootstrap))
     follower = cluster.owner()
     used: dict[int, int] = {}
     for count in range(_STEP, _MANY + 1, _STEP):
         bad: list[bytes | None] = []
         while len(bad) < count - sent:
-            bad += kinds(rng, whole)
+            bad += _kinds(rng, whole)
         del bad[count - sent :]
         sent += produce(cluster.kafka.bootstrap, TOPIC, [(_key(rng), value) for value in bad])
         _wait_dead(cluster, sent)

@@ -13,13 +13,15 @@ from rankd.v1 import log_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    _Message = tuple[str | None, bytes | None]
+
 # Bytes of the largest message: above what a topic of rankd takes.
 _LARGEST = 16 << 20
 # Seconds for all of it.
 _PATIENCE = 300.0
 
 
-def produce(bootstrap: str, topic: str, messages: Iterable[tuple[str | None, bytes | None]]) -> int:
+def produce(bootstrap: str, topic: str, messages: Iterable[_Message]) -> int:
     """Sends (key, value) pairs and waits until all are in the topic; returns how many.
 
     The key chooses the partition, as Kafka's own producers do it; without one it is any.
@@ -27,9 +29,7 @@ def produce(bootstrap: str, topic: str, messages: Iterable[tuple[str | None, byt
     return asyncio.run(_produce(bootstrap, topic, messages))
 
 
-async def _produce(
-    bootstrap: str, topic: str, messages: Iterable[tuple[str | None, bytes | None]]
-) -> int:
+async def _produce(bootstrap: str, topic: str, messages: Iterable[_Message]) -> int:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=_LARGEST, linger_ms=5)
     async with asyncio.timeout(_PATIENCE):
         await producer.start()

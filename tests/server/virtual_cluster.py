@@ -509,7 +509,7 @@ class Learner(Reader):
                 self.node.append(
                     pb.KIND_EPOCH, payload=epoch_of(fold, wanted, self.cluster.artefacts)
                 )
-        elif self._fresh("config", PATIENCE):
+        elif self._fresh(f"config {wanted.sha256()}", PATIENCE):
             self.node.append(pb.KIND_CONFIG, payload=config_of(wanted))
 
     def _fresh(self, what: str, again: int) -> bool:

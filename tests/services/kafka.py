@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.server.harness import PATIENCE, eventually, free_port
+from tests.server.harness import eventually, free_port
 from tests.services.jars import java, kafka_jars
 from tests.services.process import ServerProcess
 from tests.services.running_kafka import RunningKafka
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 16 << 20
 # Any UUID; brokers of one cluster have the same.
 _CLUSTER = "cmFua2QtdGVzdHMtMDAwMQ"
+# Seconds that a broker may take to start: 4 on an idle machine, and over a minute on two cores with seven others.
+_START = 180.0
 # A small heap that still holds a few of the largest messages. The rest is for a quick start: no second compiler.
 _JAVA = [
     "-Xms64m",
@@ -153,7 +155,7 @@ class Kafka(RunningKafka):
             process.start()
         self.wait_ready()
 
-    def wait_ready(self, seconds: float = PATIENCE) -> None:
+    def wait_ready(self, seconds: float = _START) -> None:
         """Waits until the cluster lists the brokers that run and no others, so none that was killed a moment ago.
 
         A paused broker counts as one that runs: resume it first.
@@ -235,7 +237,7 @@ class Kafka(RunningKafka):
                 )
         for process in running:
             with process:
-                said, _ = process.communicate(timeout=PATIENCE)
+                said, _ = process.communicate(timeout=_START)
             if process.returncode != 0:
                 raise RuntimeError(f"Kafka's folder could not be made: {said.decode()}")
 
