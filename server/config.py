@@ -376,6 +376,12 @@ class Config(BaseSettings):
                 "kafka.max_record_bytes must exceed server.max_message_bytes by 1 MiB at least: a decision holds "
                 "its request and more"
             )
+        # After an outage the log's clock jumps by clock_cap, on top of the quarter in which a lease is renewed.
+        if self.kafka.bootstrap and self.log.clock_cap >= 0.75 * self.kafka.learner_lease:
+            raise ValueError(
+                "log.clock_cap must be less than three quarters of kafka.learner_lease: else any outage "
+                "seems to be one of the learner"
+            )
         unknown = sorted(set(self.learner.apps) - set(self.apps))
         if unknown:
             raise ValueError(f"learner.apps: no app {unknown[0]!r}")

@@ -87,7 +87,9 @@ class AppFold:
         if record.kind in (pb.KIND_CONFIG, pb.KIND_EPOCH, pb.KIND_FENCE, pb.KIND_LEASE):
             self._govern(record)
         elif self.joiner is None:
-            raise LogError(f"record {record.sequence}: app {self.app!r} has no epoch yet")
+            if record.node:
+                raise LogError(f"record {record.sequence}: app {self.app!r} has no epoch yet")
+            # Of a producer that was earlier than the app: there is no decision that it could be about.
         elif record.kind == pb.KIND_DECISION:
             self._decision(self.joiner, record, times.at)
         elif record.kind == pb.KIND_REWARD:
