@@ -33,7 +33,6 @@ class LogClock:
     before it came. But its own window opens when it comes: what the clock has left out while the record waited is unknown
     here, and another journal's reward would find a window closed that was opened too far back.
 
-
     >>> clock = LogClock(cap_us=5_000_000)
     >>> _ = [clock.advance(t * 1_000_000, (folder, 0)) for t in range(3) for folder in "ab"]
     >>> clock.advance(4_000_000, ("a", 0))  # b has not been heard since 2 s

@@ -309,6 +309,7 @@ class Shipper:
             "lag_records": last - at,
             "lag_seconds": round(waiting, 3),
             "kafka": self._sender is not None and not self._failures,
+            "checked": self._checked,
             "rounds": self._rounds,
             "records": self._records,
         }

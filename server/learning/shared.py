@@ -204,7 +204,8 @@ class SharedDuties:
             "owner_folder": "" if fold.lease.released else fold.lease.owner,
             "lease": fold.lease.number,
             "log_records": max(merged, fold.version) + (report.get("behind") or 0),
-            "lag_seconds": max(0.0, report.get("order_time_us", 0) - (fold.clock.order_us or 0)) / 1e6,
+            "lag_seconds": max(0.0, report.get("order_time_us", 0) - (fold.clock.order_us or 0))
+            / 1e6,
             "following": report,
             "silent_nodes": fold.clock.silent(3 * 1_000_000),
         }
