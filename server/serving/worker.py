@@ -58,16 +58,17 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
             running = [
                 background.create_task(models.run()),
                 background.create_task(journal.run()),
-                background.create_task(_report_health(config, models, journal, edge)),
             ]
             if lookup is not None:
-                running.insert(0, background.create_task(lookup.run()))
+                running.append(background.create_task(lookup.run()))
             await _journal_checked(config, folder, stopping)
             await edge.start()
+            # Not before: the edge starts as one that does not serve, and changes alone are told.
+            reporting = background.create_task(_report_health(config, models, journal, edge))
             await stopping.wait()
             loop.remove_reader(sys.stdin.fileno())
             log.info("draining")
-            running[-1].cancel()
+            reporting.cancel()
             await edge.stop()
         for task in running:
             task.cancel()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.catalogue import FAULTS
-from tests.faults.checks import CannotInjectError
+from tests.faults.checks import CannotInjectError, Outcome
 from tests.faults.report import page, row
 
 
@@ -24,9 +26,13 @@ def main() -> int:
         "--only", choices=sorted(FAULTS), action="append", help="may be given again"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=Path, help="write the figures as a page, too")
+    parser.add_argument("--record", type=Path, help="add the figures to this file, a line each")
+    parser.add_argument(
+        "--report", type=Path, help="write the figures, with those of --record, as a page, too"
+    )
     arguments = parser.parse_args()
-    outcomes, failed = [], 0
+    outcomes = recorded(arguments.record) if arguments.record else {}
+    failed = 0
     for name in arguments.only or FAULTS:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"rankd-{name}-") as folder:
@@ -40,11 +46,24 @@ def main() -> int:
                 print(f"FAILED: {name}", file=sys.stderr)
                 failed += 1
                 continue
-        outcomes.append(outcome)
+        outcomes[name] = outcome
+        if arguments.record:
+            with arguments.record.open("a") as file:
+                file.write(json.dumps({"name": name, **asdict(outcome)}) + "\n")
         print(f"{row(outcome)}  ({time.monotonic() - started:.0f} s)", flush=True)
     if arguments.report and not failed:
-        arguments.report.write_text(page(outcomes))
+        arguments.report.write_text(page([outcomes[name] for name in FAULTS if name in outcomes]))
     return 1 if failed else 0
+
+
+def recorded(path: Path) -> dict[str, Outcome]:
+    """The newest figures of each fault in a file that `--record` has written."""
+    found = {}
+    if path.exists():
+        for line in path.read_text().splitlines():
+            said = json.loads(line)
+            found[said.pop("name")] = Outcome(**said)
+    return found
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Seconds for which clients try again. A restart takes three, where the machine has nothing else to do.
 _PATIENCE = 120.0
+# Decisions and rewards between two restarts.
+_CALLS = 20
 # What an app's policy becomes: the first keeps what was learned, the second begins afresh.
 _CHANGES: tuple[dict[str, Any], ...] = (
     {"type": "linucb", "alpha": 0.5},
@@ -33,6 +35,7 @@ def rolling(folder: Path, rounds: int, seed: int) -> Outcome:
         with Load(ports, seed=seed, timeout=_PATIENCE) as load:
             for i in range(rounds):
                 cluster.restart(servers[i % len(servers)])
+                _wait_calls(load)
             epochs = [_epoch(cluster)]
             for policy in changes:
                 cluster.change({"apps": {APP: {"policy": policy}}})
@@ -66,4 +69,10 @@ def _wait_decided(cluster: Cluster, before: int, load: Load) -> int:
         return all(history.decisions[-1][1].epoch > before for history in load.histories)
 
     eventually(f"decisions of the epoch after {before}", decided)
+    _wait_calls(load)
     return _epoch(cluster)
+
+
+def _wait_calls(load: Load) -> None:
+    enough = load.rewards + _CALLS
+    eventually("calls to be answered again", lambda: load.rewards >= enough)
