@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from server.fold.joiner import Joined
 
 
+# Decisions that are kept as they were read, for the rewards that follow on their heels: so many at most, and none of more
+# bytes than this; 16 MB.
+_RECENT = 1_024
+_RECENT_BYTES = 16 << 10
+
+
 class AppFold:
     """State of one app after `version` records of the log.
 
@@ -58,6 +64,7 @@ class AppFold:
         self.pinned: pb.Promotion | None = None
         self._reloaded_at = 0  # the last boundary at which the model was put through its own state
         self._proposed: dict[str, FoldSettings] = {}  # Config records that no Epoch has taken up
+        self._recent: dict[int, pb.Decision] = {}  # sequence -> decision, oldest first
         self._held: list[Joined] = []  # to be learned when one has
 
     # -- reading the log ---------------------------------------------------------------------------
@@ -117,6 +124,10 @@ class AppFold:
 
     def _decision(self, joiner: Joiner, record: LogRecord, now: int) -> None:
         decision = record.decision()
+        if len(record.payload) <= _RECENT_BYTES:
+            self._recent[record.sequence] = decision
+            if len(self._recent) > _RECENT:
+                del self._recent[next(iter(self._recent))]
         closed = joiner.decision(
             event_key(record.event_id),
             record.place,
@@ -158,7 +169,7 @@ class AppFold:
             assert self.model is not None
             if self.settings is None or self.settings.mode == "logging_only":
                 continue
-            decision = self._read(joined.at).decision()
+            decision = self._recent.pop(joined.at, None) or self._read(joined.at).decision()
             try:
                 learned = list(interactions(decision, joined.rewards))
                 self.model.learn(learned)

@@ -47,6 +47,8 @@ _PROMPT_SECONDS = 1.0
 _ROUND_BYTES = 4 << 20
 # Seconds that the writer has to take note of a position. It restarts in half a second.
 _JOURNAL_SECONDS = 5.0
+# Seconds that a task has to end before it is told again.
+_CANCEL_SECONDS = 1.0
 # Seconds between two status files.
 _STATUS_SECONDS = 0.5
 # Seconds between two looks at retention. Each drops at most what has aged since.
@@ -80,15 +82,24 @@ async def run(config: Config, folder: DataFolder, stop: asyncio.Event) -> None:
                 drain = config.server.drain.total_seconds()
                 await asyncio.wait([shipping], timeout=drain)
         finally:
-            for task in (shipping, stopped, *around):
-                task.cancel()
-            results = await asyncio.gather(shipping, stopped, *around, return_exceptions=True)
+            results = await _end({shipping, stopped, *around})
             await shipper.close()
             shipper.write_status()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        for error in results:
+            raise error
         log.info("stopped", shipped=shipper.position.sequence, left=shipper.left())
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> list[BaseException]:
+    """Cancels what still runs, waits for its end, and returns what had gone wrong before."""
+    errors = []
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        # Again and again: aiokafka takes some cancellations for those of its own tasks.
+        ended, tasks = await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+        errors += [task.exception() for task in ended if not task.cancelled()]
+    return [error for error in errors if error is not None]
 
 
 class Shipper:

@@ -35,6 +35,8 @@ log = structlog.get_logger("learner")
 _SHARE = 0.2
 # One that takes less is saved wherever it may be (seconds).
 _QUICK = 0.05
+# Seconds between two published models while the fold is catching up.
+_HURRIED_SECONDS = 0.5
 
 
 class LearnerApp:
@@ -65,7 +67,7 @@ class LearnerApp:
         self._publisher = Publisher(folder.snapshot(name), config.learner.publish.total_seconds())
         self._pinned = 0  # version last published because it was pinned
         self._failing: set[str] = set()  # what could not be done when it was last tried
-        self._checkpoint_at = 0.0  # not before
+        self._checkpoint_at = self._publish_at = 0.0  # not before
         self._resume()
 
     def _resume(self) -> None:
@@ -134,8 +136,15 @@ class LearnerApp:
         took = time.monotonic() - started
         self._checkpoint_at = started + (took / _SHARE if took > _QUICK else 0.0)
 
-    def publish(self, lease: int = 0) -> None:
-        """Publishes the model if it has changed and it is time."""
+    def publish(self, lease: int = 0, hurried: bool = False) -> None:
+        """Publishes the model if it has changed and it is time.
+
+        Args:
+            hurried: the fold is behind; a model that is old already need not be published so often.
+        """
+        if hurried and time.monotonic() < self._publish_at:
+            return
+        self._publish_at = time.monotonic() + _HURRIED_SECONDS
 
         def make(newer_than: tuple[int, int, int]) -> internal_pb2.Snapshot | None:
             return self._snapshot(lease, newer_than)

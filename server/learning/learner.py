@@ -91,7 +91,7 @@ class Feed:
             written |= duties.attend(not self._more, stop)
             lease = duties.lease()
             if lease is not None:
-                app.publish(lease)
+                app.publish(lease, hurried=self._more)
         self._more |= written
         return written
 

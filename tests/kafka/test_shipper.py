@@ -23,12 +23,14 @@ from server.journal.client import BlockingJournal, JournalClient
 from server.journal.store import JournalReader, LogTime, Store
 from server.kafka import trimming
 from server.kafka.rounds import Position, compose, partition_of, places
+from server.kafka.shipper import run
 from server.process import EX_CONFIG
 from tests.kafka.follow import Cluster
 from tests.kafka.ship import Node, complete, due, journal_of, read, record, sent, ship, tick
 from tests.server.harness import PATIENCE, eventually, free_port
 from tests.services.kafka import Kafka
 from tests.services.proxy import Proxy
+from tests.services.running_kafka import RunningKafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from server.files import DataFolder
     from server.kafka.sender import Place
-    from tests.services.running_kafka import RunningKafka
 
 EVERY_KIND = [kind for kind in pb.Kind.values() if kind]
 
@@ -170,7 +171,13 @@ def test_a_record_too_large_for_kafka_is_not_passed_over(cluster: Cluster, tmp_p
     """Nothing after it is sent, until the setting is raised."""
     group = [record(payload=b"small"), record(payload=bytes(6 << 20)), record(payload=b"small")]
     folder = journal_of(tmp_path / "d", group)
-    ship(drained(cluster.config(max_record_bytes=5 << 20)), folder)
+    with Node(folder.root, drained(cluster.config(max_record_bytes=5 << 20))) as node:
+        node.start("shipper")
+        eventually(
+            "the reason in the log", lambda: "raise it, and max.message.bytes" in node.tail()
+        )
+        assert node.stop("shipper") == 0
+        assert node.standing()["sequence"] == 1
     assert len(sent(cluster, folder, "shop")["shop", 0]) == 1
 
 
@@ -394,6 +401,37 @@ def test_a_journal_waits_for_a_kafka_that_is_not_there_yet(tmp_path: Path) -> No
         node.stop("writer")
         assert node.stop("shipper") == 0
         complete(cluster, node.folder, ["shop"], 2)
+
+
+def test_stopping_is_bounded_though_aiokafka_swallows_a_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its client does where its own background task is being ended."""
+    attempts = 0
+
+    async def swallowing(*_: object, **__: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3_600)
+        raise OSError("not now")
+
+    monkeypatch.setattr("server.kafka.topics.ensure", swallowing)
+    folder = journal_of(tmp_path / "d", [record()])
+    nobody = Cluster(RunningKafka(f"127.0.0.1:{free_port()}"))
+    config = drained(nobody.config())
+
+    async def stopping() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.create_task(shipping())
+
+    async def shipping() -> None:
+        stop = asyncio.Event()
+        stop.set()
+        await run(config, folder, stop)
+
+    asyncio.run(stopping())
+    assert attempts > 1
 
 
 @pytest.mark.parametrize("paused", [False, True])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -30,7 +34,7 @@ from server.learning.source import FolderSource
 from server.supervisor import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from server.fold.records import LogRecord
 
@@ -44,6 +48,8 @@ CALL = 20.0
 # Below the range that Linux takes outgoing ports from: while a service with a fixed port is down, no connection
 # attempt of a client can take its port.
 _PORTS = range(20_000, 32_000)
+# Ports that one test process has for itself: for as many services as it may have at a time, and to spare.
+_BLOCK = 300
 
 
 def eventually(what: str, probe: Callable[[], T | None], seconds: float = PATIENCE) -> T:
@@ -63,14 +69,31 @@ def eventually(what: str, probe: Callable[[], T | None], seconds: float = PATIEN
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    start = os.getpid() * 97 + time.monotonic_ns() // 1_000
-    for i in range(len(_PORTS)):
-        port = _PORTS[(start + i) % len(_PORTS)]
+    """A port that nobody listens on, and no other test process takes: also while its service is down, or not up yet.
+
+    Else a test's clients would find the services of another test that runs at the same time.
+    """
+    for port in islice(_ports(), _BLOCK):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
     raise OSError("no free port")
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """This process's ports, one after the other, over and over. A file's lock keeps them until the process ends."""
+    folder = Path(tempfile.gettempdir()) / f"rankd-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for first in range(_PORTS.start, _PORTS.stop, _BLOCK):
+        descriptor = os.open(folder / str(first), os.O_CREAT | os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return cycle(range(first, first + _BLOCK))
+    raise OSError(f"other test processes hold all the ports: see {folder}")
 
 
 class Service:
