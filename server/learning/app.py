@@ -165,7 +165,7 @@ class LearnerApp:
             return None  # it is served already, however much is learned meanwhile
         self._pinned = 0 if pinned is None else pinned.model_version
         if pinned is not None:
-            state = self.artefacts.state(pinned.state_sha256)
+            state = self._artefact(pinned.state_sha256)
             snapshot = self.snapshot_of(fold.settings, pinned.epoch, pinned.model_version, state)
         else:
             snapshot = self.snapshot_of(fold.settings, fold.epoch, fold.version, fold.model.state())

@@ -62,7 +62,8 @@ def recorded(path: Path) -> dict[str, Outcome]:
     if path.exists():
         for line in path.read_text().splitlines():
             said = json.loads(line)
-            found[said.pop("name")] = Outcome(**said)
+            name = said.pop("name")
+            found[name] = Outcome(**said)
     return found
 
 

@@ -6,6 +6,7 @@ virtual cluster), full disks (one node's), several brokers, several learners.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,6 +45,8 @@ def runs() -> Iterator[dict[str, Future[Run]]]:
 
     def run(name: str) -> Run:
         command = [sys.executable, "-m", "tests.faults", "--only", name, "--rounds", "2"]
+        if record := os.environ.get("RANKD_FAULTS_RECORD"):  # a file that the figures go to
+            command += ["--record", record]
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
     with ThreadPoolExecutor(_TOGETHER) as pool:
