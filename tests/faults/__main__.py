@@ -57,13 +57,15 @@ def main() -> int:
 
 
 def recorded(path: Path) -> dict[str, Outcome]:
-    """The newest figures of each fault in a file that `--record` has written."""
-    found = {}
+    """Of each fault the run with the most of it, in a file that `--record` has written."""
+    found: dict[str, Outcome] = {}
     if path.exists():
         for line in path.read_text().splitlines():
             said = json.loads(line)
             name = said.pop("name")
-            found[name] = Outcome(**said)
+            outcome = Outcome(**said)
+            if name not in found or outcome.injected >= found[name].injected:
+                found[name] = outcome
     return found
 
 
