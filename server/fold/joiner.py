@@ -70,10 +70,11 @@ class Event:
     rewards: Sequence[RewardEntry] = ()
 
     def add(self, reward: RewardEntry) -> None:
+        """Most events have one reward, so that is the smallest that Python has; many are a list."""
         if isinstance(self.rewards, list):
             self.rewards.append(reward)
         else:
-            self.rewards = [reward]
+            self.rewards = [*self.rewards, reward] if self.rewards else (reward,)
 
 
 @dataclass(frozen=True, slots=True)

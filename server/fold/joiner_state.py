@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Events that are turned into Python numbers at a time: some megabytes.
 _PART = 10_000
+_NOWHERE = (-1, 0)
 _DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
 
 
@@ -40,30 +41,30 @@ def dump(joiner: Joiner) -> bytes:
     # A million events may be pending: column by column, so that no second copy of them is made as Python objects.
     keys = sorted(joiner.events, key=lambda key: joiner.events[key].arrival)
     events = [joiner.events[key] for key in keys]
-    columns = np.empty((8, len(events)), np.int64)
-    for column, values in zip(
-        columns,
-        (
-            (e.deadline_us for e in events),
-            (e.arrival for e in events),
-            (nodes.number(e.node) if e.at else -1 for e in events),
-            (e.number for e in events),
-            (e.origin_us for e in events),
-            (slots.number(e.slots) for e in events),
-            (_flags(e) for e in events),
-            (e.at for e in events),
-        ),
-        strict=True,
-    ):
-        column[:] = np.fromiter(values, np.int64, len(events))
+    columns = _columns(
+        len(events),
+        (e.deadline_us for e in events),
+        (e.arrival for e in events),
+        (nodes.number(e.node) if e.at else -1 for e in events),
+        (e.number for e in events),
+        (e.origin_us for e in events),
+        (slots.number(e.slots) for e in events),
+        (_flags(e) for e in events),
+        (e.at for e in events),
+    )
     rivals = [(n, *place(rival), at) for n, e in enumerate(events) for rival, at in e.rivals]
-    rewards = [
-        (n, slots.number(r.slot), r.origin_us, *place(r.shown))
-        for n, e in enumerate(events)
-        for r in e.rewards
-    ]
     kept = [r for e in events for r in e.rewards]
+    shown = [place(r.shown) if r.shown else _NOWHERE for r in kept]
+    rewards = _columns(
+        len(kept),
+        (n for n, e in enumerate(events) for _ in e.rewards),
+        (slots.number(r.slot) for r in kept),
+        (r.origin_us for r in kept),
+        (node for node, _ in shown),
+        (number for _, number in shown),
+    )
     header = {
+        "layout": 2,
         "arrivals": joiner.arrivals,
         "open": joiner.open,
         "counters": joiner.counters,
@@ -76,9 +77,9 @@ def dump(joiner: Joiner) -> bytes:
             "keys": _bytes(keys),
             "events": columns,
             "rivals": np.array(rivals, np.int64).reshape(-1, 4),
-            "rewards": np.array(rewards, np.int64).reshape(-1, 5),
+            "rewards": rewards.T,
             "reward_keys": _bytes([r.reward_key for r in kept]),
-            "reward_values": np.array([r.value for r in kept], np.float64),
+            "reward_values": np.fromiter((r.value for r in kept), np.float64, len(kept)),
         },
     )
 
@@ -87,7 +88,7 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
     """The joiner whose `dump` this is, under rules that may have changed since."""
     header, arrays = unpack(state)
     nodes = header["nodes"]
-    slots = [tuple(s) if isinstance(s, list) else s for s in header["slots"]]
+    slots: list[Any] = [tuple(s) if isinstance(s, list) else s for s in header["slots"]]
 
     def place(node: int, sequence: int) -> Place | None:
         return None if node < 0 else (nodes[node], sequence)
@@ -97,7 +98,8 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
     joiner.counters.update(header["counters"])
     events = []
     keys = arrays["keys"].tobytes()
-    for n, row in enumerate(_rows(arrays["events"])):
+    columns = arrays["events"] if "layout" in header else _of_first_layout(arrays["events"])
+    for n, row in enumerate(_rows(columns)):
         deadline, arrival, node, number, origin, slot, flags, at = row
         event = Event(deadline, arrival, at, nodes[node] if at else "", number)
         event.origin_us, event.slots = origin, slots[slot]
@@ -116,7 +118,7 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
         event.rivals = [*event.rivals, ((nodes[node], sequence), *(at or [sequence]))]
     reward_keys = arrays["reward_keys"].tobytes()
     values = arrays["reward_values"].tolist()
-    for i, (n, slot, origin, node, sequence) in enumerate(arrays["rewards"].tolist()):
+    for i, (n, slot, origin, node, sequence) in enumerate(_rows(arrays["rewards"].T)):
         key = reward_keys[16 * i : 16 * i + 16]
         entry = RewardEntry(key, slots[slot], values[i], origin, place(node, sequence))
         events[n].add(entry)
@@ -129,6 +131,14 @@ def oldest_pending(joiner: Joiner) -> int | None:
     return min(pending, default=None)
 
 
+def _columns(length: int, *values: Iterator[int]) -> NDArray[np.int64]:
+    """[columns, length], filled one after the other."""
+    columns = np.empty((len(values), length), np.int64)
+    for column, numbers in zip(columns, values, strict=True):
+        column[:] = np.fromiter(numbers, np.int64, length)
+    return columns
+
+
 def _flags(e: Event) -> int:
     return (
         _DEFERRED * e.deferred
@@ -139,13 +149,15 @@ def _flags(e: Event) -> int:
     )
 
 
-def _rows(events: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
-    """Events row by row, a part at a time. Version 0.1.0 wrote rows of seven, where `at` is the number."""
-    if events.ndim == 2 and events.shape[1] == 7 and events.shape[0] != 8:
-        old = np.column_stack([events, np.where(events[:, 2] < 0, 0, events[:, 3])])
-        events = old.T
-    for start in range(0, events.shape[1], _PART):
-        yield from zip(*(column[start : start + _PART].tolist() for column in events), strict=True)
+def _rows(columns: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
+    """Row by row, a part at a time."""
+    for start in range(0, columns.shape[1], _PART):
+        yield from zip(*(column[start : start + _PART].tolist() for column in columns), strict=True)
+
+
+def _of_first_layout(events: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Version 0.1.0 wrote rows, without `at`: there it was the journal's own number."""
+    return np.column_stack([events, np.where(events[:, 2] < 0, 0, events[:, 3])]).T
 
 
 def _bytes(keys: list[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:

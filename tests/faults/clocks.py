@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rankd.v1 import log_pb2 as pb
 from server.files import replace
 from tests.faults.checks import Outcome, check, settle
-from tests.faults.cluster import APP, TOPIC, Cluster, folder_id
+from tests.faults.cluster import APP, TOPIC, Cluster, folder_id, merged
 from tests.faults.load import Load
 from tests.faults.topic import Merged, read_topic
 from tests.server.harness import eventually
@@ -51,9 +51,12 @@ def clocks(folder: Path, rounds: int, seed: int) -> Outcome:
     wrong = _Clock(folder / "clock")
     environment = {"PYTHONPATH": str(site), "CLOCK_SHIFT_FILE": str(wrong.path)}
     wrong.set(_HOUR)
-    pause = 2.0 if rounds <= 2 else 10.0
+    short = rounds <= 2
+    pause = 2.0 if short else 10.0
+    # A reward that its client keeps while the server restarts must find the window open.
+    settings = merged(SETTINGS, {} if short else {"log": {"lateness": "30s"}})
     stepped = 0
-    with Cluster(folder, SETTINGS, environments={"server-1": environment}) as cluster:
+    with Cluster(folder, settings, environments={"server-1": environment}) as cluster:
         healthy, odd = (cluster.nodes[name] for name in ("server-0", "server-1"))
         matured = 0
 
@@ -82,14 +85,14 @@ def clocks(folder: Path, rounds: int, seed: int) -> Outcome:
         eventually("every window to close", over)
         counters = cluster.owner().counters(APP)
         outcome = check(cluster, "a clock that is an hour off, and steps", alone, both)
-        merged = Merged.of(APP, read_topic(cluster.kafka.bootstrap, TOPIC))
+        topic = Merged.of(APP, read_topic(cluster.kafka.bootstrap, TOPIC))
         learner = folder_id(cluster.learners[0])
 
-    late = _held_against_origin_stamps(merged, alone, both)
+    late = _held_against_origin_stamps(topic, alone, both)
     assert late["healthy"] == 0, "rewards were lost on a healthy node"
     assert counters["late_rewards"] == late["healthy"] + late["both"]
     assert late["both"] > 0, "no clock was off"
-    fenced = [r for r in merged.log if r.kind == pb.KIND_FENCE and r.folder == learner]
+    fenced = [r for r in topic.log if r.kind == pb.KIND_FENCE and r.folder == learner]
     assert not fenced, "a node was given up because of its clock"
     outcome.injected = stepped
     outcome.note = f"rewards of the healthy node lost: 0; counted as late: {late['both']}"
@@ -111,11 +114,11 @@ class _Clock:
         return stepped
 
 
-def _held_against_origin_stamps(merged: Merged, *loads: Load) -> dict[str, int]:
+def _held_against_origin_stamps(topic: Merged, *loads: Load) -> dict[str, int]:
     """Every reward is learned exactly if its own stamp lies in its decision's window; returns how many do not."""
-    learned = {each.event_id: each.rewards[0] for each in merged.learned()}
-    decided = {r.event_id: r.origin_us for r in merged.log if r.kind == pb.KIND_DECISION}
-    rewarded = {r.event_id: r for r in merged.log if r.kind == pb.KIND_REWARD}
+    learned = {each.event_id: each.rewards[0] for each in topic.learned()}
+    decided = {r.event_id: r.origin_us for r in topic.log if r.kind == pb.KIND_DECISION}
+    rewarded = {r.event_id: r for r in topic.log if r.kind == pb.KIND_REWARD}
     late = {}
     for load in loads:
         late[load.name] = 0

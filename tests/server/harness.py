@@ -92,7 +92,8 @@ def _ports() -> Iterator[int]:
         except BlockingIOError:
             os.close(descriptor)
         else:
-            return cycle(range(first, first + _BLOCK))
+            # Not the same one first each time: services of tests that were killed may still try to reach theirs.
+            return islice(cycle(range(first, first + _BLOCK)), os.getpid() * 97 % _BLOCK, None)
     raise OSError(f"other test processes hold all the ports: see {folder}")
 
 
