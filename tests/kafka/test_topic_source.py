@@ -203,7 +203,8 @@ def test_a_learner_s_folder_has_a_log_for_each_app(
         assert rankd(*command, root, "--app", APP).code == 0
     result = rankd("verify", root, "--app", APP)
     assert result.out.splitlines()[0] == "verified 100, unverifiable 0, mismatches 0"
-    assert "'other' has no epoch yet" in rankd("verify", root).err
+    # The other one has a reward of a producer that was earlier than the app: nothing that it could be about.
+    assert rankd("verify", root).out == result.out
     assert "no app 'third'" in rankd("verify", root, "--app", "third").err
 
 
