@@ -116,10 +116,11 @@ def exclusive(path: Path, wait: float = 0.0) -> Iterator[None]:
         yield
 
 
-def replace(path: Path, data: bytes, durable: bool, private: bool = False) -> None:
+def replace(path: Path, *data: bytes, durable: bool, private: bool = False) -> None:
     """Replaces a file's content in one step: readers see the old or the new one, never a part.
 
     Args:
+        data: the new content, in as many pieces as it is at hand.
         durable: also after a power cut (fsync of file and folder); not needed for what can be made again.
         private: for this user's eyes only, as it holds a secret.
     """
@@ -129,7 +130,7 @@ def replace(path: Path, data: bytes, durable: bool, private: bool = False) -> No
         with temporary.open("wb") as file:
             if private:
                 os.fchmod(file.fileno(), 0o600)
-            file.write(data)
+            file.writelines(data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,16 +14,17 @@ from policies import state_sha256
 from policies.registry import libraries, same_shape
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.fold import joiner_state
+from server.fold import joiner_columns, joiner_state
 from server.fold.clock import LogClock, Times
+from server.fold.event import RewardEntry
 from server.fold.interactions import interactions
-from server.fold.joiner import Joiner, RewardEntry
+from server.fold.joiner import Joiner
 from server.fold.records import LogError, LogRecord, event_key, parse_decision_id
 from server.fold.report import Report
 from server.fold.settings import FoldSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from policies import Model
     from server.fold.joiner import Joined
@@ -304,6 +305,13 @@ class AppFold:
 
     def checkpoint(self) -> internal_pb2.Checkpoint:
         """The state as a message. Only at a place that is `due`, so that resuming equals not having stopped."""
+        whole = internal_pb2.Checkpoint()
+        for piece in self.pieces():
+            whole.MergeFrom(piece)
+        return whole
+
+    def pieces(self) -> Iterator[internal_pb2.Checkpoint]:
+        """The same in pieces, as a million pending events make it large: the first, and events to be merged into it."""
         assert self.settings is not None
         assert self.model is not None
         assert self.joiner is not None
@@ -317,7 +325,6 @@ class AppFold:
             config_json=self.settings.canonical(),
             libraries=self.libraries,
             policy=self.model.state(),
-            joiner=joiner_state.dump(self.joiner),
             clock_us=self.clock.now_us,
             order_time_us=self.clock.order_us or 0,
             oldest_needed=self.version + 1 if oldest is None else oldest,
@@ -330,7 +337,9 @@ class AppFold:
             checkpoint.streams.add(folder=folder, partition=partition, heard_us=heard)
         if self.pinned is not None:
             checkpoint.pinned.CopyFrom(self.pinned)
-        return checkpoint
+        yield checkpoint
+        for part in joiner_state.dump(self.joiner):
+            yield internal_pb2.Checkpoint(joiner_parts=[part])
 
     def restore(self, checkpoint: internal_pb2.Checkpoint) -> None:
         """Takes on the state of a checkpoint. One without settings only says where an app begins in a trimmed log.
@@ -343,7 +352,11 @@ class AppFold:
             return
         settings = FoldSettings.model_validate_json(checkpoint.config_json)
         self.model = self._load(settings, checkpoint.policy)
-        self.joiner = joiner_state.load(settings.join_rules(), checkpoint.joiner)
+        rules = settings.join_rules()
+        if checkpoint.joiner_parts:
+            self.joiner = joiner_state.load(rules, checkpoint.joiner_parts)
+        else:
+            self.joiner = joiner_columns.load(rules, checkpoint.joiner)
         self.settings = settings
         self.version, self.epoch = checkpoint.version, checkpoint.epoch
         self._reloaded_at = checkpoint.version

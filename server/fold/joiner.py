@@ -6,12 +6,14 @@ reward is inside it is told by origin stamps: reward - decision <= wait + skew.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from server.fold.event import Event, Place, RewardEntry, rewards_in
+from server.fold.windows import Windows
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 Aggregation = Literal["earliest", "sum", "max", "mean", "last"]
 
@@ -30,51 +32,6 @@ COUNTERS = (
     "undelivered",  # decisions whose reply never reached the client
     "void",  # events with differing decisions and no reward that tells which was shown
 )
-
-
-Place = tuple[str, int]
-"""(node, the journal's own number) of a Decision record: a decision_id, taken apart."""
-
-
-@dataclass(slots=True)
-class RewardEntry:
-    """One reward that waits for its window to close."""
-
-    reward_key: bytes  # 16 bytes, stands for the reward_id
-    slot: str
-    value: float
-    origin_us: int
-    shown: Place | None  # the decision that the client says was shown
-
-
-@dataclass(slots=True)
-class Event:
-    """One event in its window. Before its decision it only has early rewards and activations.
-
-    A million of them may be pending, so there is one object for each, and lists only where something is in them.
-    """
-
-    deadline_us: int  # running time at which it closes
-    arrival: int  # breaks ties between deadlines
-    at: int = 0  # sequence of the decision's record; 0: none has come yet
-    node: str = ""  # with number, the decision's place
-    number: int = 0
-    origin_us: int = 0
-    slots: tuple[str, ...] = ()
-    deferred: bool = False
-    activated: bool = False
-    undelivered: bool = False
-    closed: bool = False  # judged; kept to tell late and duplicate rewards
-    over: bool = False  # its window has passed, and it is kept for another one
-    rivals: Sequence[tuple[Place, int]] = ()  # further decisions that differ, and their sequences
-    rewards: Sequence[RewardEntry] = ()
-
-    def add(self, reward: RewardEntry) -> None:
-        """Most events have one reward, so that is the smallest that Python has; many are a list."""
-        if isinstance(self.rewards, list):
-            self.rewards.append(reward)
-        else:
-            self.rewards = [*self.rewards, reward] if self.rewards else (reward,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +59,18 @@ class Joiner:
 
     def __init__(self, rules: JoinRules) -> None:
         self.rules = rules
-        self.events: dict[bytes, Event] = {}
-        self.deadlines: list[
-            tuple[int, int, bytes]
-        ] = []  # heap of (deadline, order of arrival, key)
-        self.arrivals = 0
+        self.windows = Windows()
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.open = 0  # events with a decision whose window is open
 
     def close_due(self, now_us: int) -> Iterator[Joined]:
         """Closes every window whose deadline has passed, oldest first."""
-        while self.deadlines and self.deadlines[0][0] <= now_us:
-            _, arrival, key = heapq.heappop(self.deadlines)
-            event = self.events.get(key)
-            if event is None or event.arrival != arrival:
-                continue  # its window was opened anew by its decision
+        while (due := self.windows.take_due(now_us)) is not None:
+            key, event = due
             if event.over or not event.at:
-                del self.events[key]
+                self.windows.drop(key)
                 if not event.at:
-                    self.counters["dangling_rewards"] += len(event.rewards)
+                    self.counters["dangling_rewards"] += len(list(rewards_in(event.rewards)))
                 continue
             joined = None
             if not event.closed:
@@ -128,6 +78,7 @@ class Joiner:
                 joined = self._close(event)
             event.closed = event.over = True
             self._open_window(key, event, now_us)  # kept for another: what comes now is late
+            self.windows.put(key, event)
             if joined is not None:
                 yield joined
 
@@ -143,35 +94,38 @@ class Joiner:
     ) -> Iterator[Joined]:
         """A Decision record."""
         self.counters["decisions"] += 1
-        event = self._event(key, now_us)
-        if event.closed:
+        event = self.windows.get(key)
+        if event is not None and event.closed:
             return
-        if event.at:
-            event.rivals = [*event.rivals, (place, at)]
+        if event is not None and event.at:
+            event.rivals = (*event.rivals, (place, at))
+            self.windows.put(key, event)
             return
+        if event is None:
+            event = Event()
         self.open += 1
-        if event.rewards or event.activated or event.undelivered:
-            self._open_window(key, event, now_us)  # they came first
+        self._open_window(key, event, now_us)  # anew, if rewards came first
         (event.node, event.number), event.at = place, at
         event.origin_us, event.slots, event.deferred = origin_us, slots, deferred
-        early, event.rewards = event.rewards, ()
-        for reward in early:
+        early, event.rewards = event.rewards, b""
+        for reward in rewards_in(early):
             self._keep(event, reward)
-        yield from self._on_arrival(event)
+        yield from self._settle(key, event)
 
     def reward(self, key: bytes, reward: RewardEntry, now_us: int) -> Iterator[Joined]:
         """A Reward record."""
         self.counters["rewards"] += 1
         event = self._event(key, now_us)
-        if any(reward.reward_key == other.reward_key for other in event.rewards):
+        if event.has(reward.reward_key):
             self.counters["duplicate_rewards"] += 1
         elif event.closed:
             self.counters["late_rewards"] += 1
-        elif not event.at:
-            event.add(reward)
         else:
-            self._keep(event, reward)
-            yield from self._on_arrival(event)
+            if event.at:
+                self._keep(event, reward)
+            else:
+                event.rewards += reward.to_bytes()
+            yield from self._settle(key, event)
 
     def activation(
         self, key: bytes, delivered: bool, by_client: bool, now_us: int
@@ -187,40 +141,40 @@ class Joiner:
             event.undelivered = True
         elif by_client or not event.deferred:
             event.activated = True
-        if event.at:
-            yield from self._on_arrival(event)
+        yield from self._settle(key, event)
 
     def _event(self, key: bytes, now_us: int) -> Event:
-        event = self.events.get(key)
+        event = self.windows.get(key)
         if event is None:
-            event = self.events[key] = Event(0, 0)
+            event = Event()
             self._open_window(key, event, now_us)
         return event
 
     def _open_window(self, key: bytes, event: Event, now_us: int) -> None:
-        self.arrivals += 1
-        event.arrival = self.arrivals
-        event.deadline_us = now_us + self.rules.wait_us + self.rules.lateness_us
-        heapq.heappush(self.deadlines, (event.deadline_us, event.arrival, key))
+        self.windows.open(key, event, now_us + self.rules.wait_us + self.rules.lateness_us)
 
     def _keep(self, event: Event, reward: RewardEntry) -> None:
         if reward.origin_us - event.origin_us > self.rules.wait_us + self.rules.skew_us:
             self.counters["late_rewards"] += 1
         else:
             self.counters["joined"] += 1
-            event.add(reward)
+            event.rewards += reward.to_bytes()
 
-    def _on_arrival(self, event: Event) -> Iterator[Joined]:
-        """Where rewards are always sent: final as soon as every slot has one."""
-        if not self.rules.always_sent or event.rivals:
-            return
-        if not self._learnable(event) or len(self._by_slot(event)) < max(1, len(event.slots)):
-            return
-        joined = self._close(event)
-        self.open -= 1
-        event.closed = True
+    def _settle(self, key: bytes, event: Event) -> Iterator[Joined]:
+        """Keeps the event. Where rewards are always sent: final as soon as every slot has one."""
+        joined = None
+        if self._complete(event):
+            joined = self._close(event)
+            self.open -= 1
+            event.closed = True
+        self.windows.put(key, event)
         if joined is not None:
             yield joined
+
+    def _complete(self, event: Event) -> bool:
+        if not self.rules.always_sent or not event.at or event.rivals:
+            return False
+        return self._learnable(event) and len(self._by_slot(event)) == max(1, len(event.slots))
 
     @staticmethod
     def _learnable(event: Event) -> bool:
@@ -257,7 +211,7 @@ class Joiner:
             (event.node, event.number): event.at,
             **dict(event.rivals),
         }
-        named = {reward.shown for reward in event.rewards} & known.keys()
+        named = {reward.shown for reward in rewards_in(event.rewards)} & known.keys()
         return known[named.pop()] if len(named) == 1 else None
 
     @staticmethod
@@ -265,7 +219,7 @@ class Joiner:
         """Rewards by slot number. No slot means the first; a slot that the decision has not is nobody's."""
         numbers = {slot: i for i, slot in enumerate(event.slots)}
         by_slot: dict[int, list[RewardEntry]] = {}
-        for reward in event.rewards:
+        for reward in rewards_in(event.rewards):
             number = numbers.get(reward.slot) if reward.slot else 0
             if number is not None:
                 by_slot.setdefault(number, []).append(reward)

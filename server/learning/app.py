@@ -128,11 +128,12 @@ class LearnerApp:
 
     def _checkpoint(self) -> None:
         started = time.monotonic()
-        checkpoint = self.fold.checkpoint()
+        pieces = self.fold.pieces()
+        checkpoint = next(pieces)
         if self._merged is not None:
             state = self._merged.merge_state(checkpoint.oldest_needed - 1)
             checkpoint.merge_state = state.SerializeToString()
-        self.checkpoints.save(checkpoint)
+        self.checkpoints.save(checkpoint, pieces)
         took = time.monotonic() - started
         self._checkpoint_at = started + (took / _SHARE if took > _QUICK else 0.0)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
 
 from rankd.v1 import internal_pb2
 from server.files import replace
-from server.learning.envelope import EnvelopeError, seal, unseal
+from server.learning.envelope import EnvelopeError, seal_parts, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 log = structlog.get_logger("learner")
@@ -38,9 +39,12 @@ class Checkpoints:
         """Whether that version would be kept for as long as the log is."""
         return version % self._archive == 0
 
-    def save(self, checkpoint: internal_pb2.Checkpoint) -> None:
-        """Writes one durably, then drops those that need not be kept."""
-        replace(self._path(checkpoint.version), seal(checkpoint), durable=True)
+    def save(
+        self, checkpoint: internal_pb2.Checkpoint, more: Iterable[internal_pb2.Checkpoint] = ()
+    ) -> None:
+        """Writes one durably, with the further pieces of it, then drops those that need not be kept."""
+        parts = seal_parts(chain([checkpoint], more))
+        replace(self._path(checkpoint.version), *parts, durable=True)
         for version in self.versions()[: -self._keep]:
             if not self.archives(version):
                 self._path(version).unlink(missing_ok=True)

@@ -6,9 +6,12 @@ Layout: 8 bytes magic, 2 bytes format version (big-endian), 32 bytes SHA-256 of 
 from __future__ import annotations
 
 import hashlib
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 M = TypeVar("M", bound=Message)
 
@@ -23,8 +26,19 @@ class EnvelopeError(Exception):
 
 def seal(message: Message) -> bytes:
     """The message in its envelope; equal messages give equal bytes."""
-    body = message.SerializeToString(deterministic=True)
-    return _MAGIC + _FORMAT.to_bytes(2, "big") + hashlib.sha256(body).digest() + body
+    return b"".join(seal_parts([message]))
+
+
+def seal_parts(pieces: Iterable[Message]) -> list[bytes]:
+    """The envelope of the message that the pieces merge to, in parts: one after another they are its bytes.
+
+    For a message so large that copies of it in one piece would matter.
+    """
+    body = [piece.SerializeToString(deterministic=True) for piece in pieces]
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    return [_MAGIC + _FORMAT.to_bytes(2, "big") + digest.digest(), *body]
 
 
 def unseal(kind: type[M], data: bytes) -> M:
@@ -38,10 +52,12 @@ def unseal(kind: type[M], data: bytes) -> M:
     found = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 2], "big")
     if found != _FORMAT:
         raise EnvelopeError(f"format {found}; this rankd reads format {_FORMAT}")
-    body = data[_HEAD:]
+    body = memoryview(data)[_HEAD:]  # no copy
     if hashlib.sha256(body).digest() != data[_HEAD - 32 : _HEAD]:
         raise EnvelopeError("its content does not match its checksum")
     try:
-        return kind.FromString(body)
+        message = kind()
+        message.ParseFromString(body)  # type: ignore[arg-type]  # takes any buffer
+        return message
     except DecodeError as error:
         raise EnvelopeError(f"not a {kind.__name__}") from error

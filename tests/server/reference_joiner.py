@@ -9,10 +9,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from server.fold.joiner import Joined, RewardEntry
+from server.fold.event import RewardEntry
+from server.fold.joiner import Joined
 
 if TYPE_CHECKING:
-    from server.fold.joiner import JoinRules, Place
+    from server.fold.event import Place
+    from server.fold.joiner import JoinRules
 
 
 @dataclass(frozen=True)

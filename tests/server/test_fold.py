@@ -36,7 +36,7 @@ def bits(fold: AppFold) -> tuple[str, bytes, str, int]:
     assert fold.model is not None
     assert fold.joiner is not None
     state = state_sha256(fold.model.state())
-    return state, joiner_state.dump(fold.joiner), fold.report.dump(), fold.clock.now_us
+    return state, b"".join(joiner_state.dump(fold.joiner)), fold.report.dump(), fold.clock.now_us
 
 
 @pytest.mark.parametrize("policy", names())

@@ -440,7 +440,7 @@ def bits(fold: AppFold) -> tuple[object, ...]:
     clock, lease = fold.clock, fold.lease
     return (
         state_sha256(fold.model.state()),
-        joiner_state.dump(fold.joiner),
+        b"".join(joiner_state.dump(fold.joiner)),
         fold.report.dump(),
         (fold.version, fold.epoch, fold.changed_at),
         (clock.now_us, clock.order_us, clock.due_us, sorted(clock.heard_us.items())),

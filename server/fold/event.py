@@ -1,0 +1,172 @@
+"""An event in its window, as an object while it is dealt with, and as one `bytes` while it waits among a million others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Place = tuple[str, int]
+"""(node, the journal's own number) of a Decision record: a decision_id, taken apart."""
+
+# deadline, arrival, at, number, origin; flags; lengths of node, slots and rivals in bytes. The rest is rewards.
+_EVENT = Struct("<qQQQqBHII")
+_WINDOW = Struct("<qQ")  # how that begins
+_DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
+# reward_key, value, origin; number of the decision shown; lengths of its node and of slot.
+_REWARD = Struct("<16sdqQHI")
+_RIVAL = Struct("<QQH")  # number, at; length of node
+_LENGTH = Struct("<I")
+
+
+@dataclass(slots=True)
+class RewardEntry:
+    """One reward that waits for its window to close."""
+
+    reward_key: bytes  # 16 bytes, stands for the reward_id
+    slot: str
+    value: float
+    origin_us: int
+    shown: Place | None  # the decision that the client says was shown
+
+    def to_bytes(self) -> bytes:
+        node, number = self.shown or ("", 0)
+        shown, slot = node.encode(), self.slot.encode()
+        numbers = self.reward_key, self.value, self.origin_us, number, len(shown), len(slot)
+        return _REWARD.pack(*numbers) + shown + slot
+
+
+def rewards_in(data: bytes) -> Iterator[RewardEntry]:
+    """The rewards whose bytes stand there one after another."""
+    at = 0
+    while at < len(data):
+        key, value, origin, number, shown, slot = _REWARD.unpack_from(data, at)
+        at += _REWARD.size
+        node = data[at : at + shown].decode()
+        name = data[at + shown : at + shown + slot].decode()
+        at += shown + slot
+        yield RewardEntry(key, name, value, origin, (node, number) if shown else None)
+
+
+@dataclass(slots=True)
+class Event:
+    """One event in its window. Before its decision it only has early rewards and activations."""
+
+    deadline_us: int = 0  # running time at which its window closes
+    arrival: int = 0  # breaks ties between deadlines
+    at: int = 0  # sequence of the decision's record; 0: none has come yet
+    node: str = ""  # with number, the decision's place
+    number: int = 0
+    origin_us: int = 0
+    slots: tuple[str, ...] = ()
+    deferred: bool = False
+    activated: bool = False
+    undelivered: bool = False
+    closed: bool = False  # judged; kept to tell late and duplicate rewards
+    over: bool = False  # its window has passed, and it is kept for another one
+    rivals: tuple[tuple[Place, int], ...] = ()  # decisions that differ, and their sequences
+    rewards: bytes = b""  # as `to_bytes` makes them: adding one to many costs no more than to none
+
+    def has(self, reward_key: bytes) -> bool:
+        """Whether a reward of that key is among its rewards."""
+        if reward_key not in self.rewards:
+            return False
+        return any(reward.reward_key == reward_key for reward in rewards_in(self.rewards))
+
+    def to_bytes(self) -> bytes:
+        """Equal events, equal bytes. About 60 for a decision, and 50 more for a reward."""
+        node = self.node.encode()
+        slots = b"".join(_texts(self.slots)) if self.slots else b""
+        rivals = b"".join(_rivals(self.rivals)) if self.rivals else b""
+        flags = (
+            _DEFERRED * self.deferred
+            + _ACTIVATED * self.activated
+            + _UNDELIVERED * self.undelivered
+            + _CLOSED * self.closed
+            + _OVER * self.over
+        )
+        head = _EVENT.pack(
+            self.deadline_us,
+            self.arrival,
+            self.at,
+            self.number,
+            self.origin_us,
+            flags,
+            len(node),
+            len(slots),
+            len(rivals),
+        )
+        return b"".join((head, node, slots, rivals, self.rewards))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Event:
+        """The event that `to_bytes` was called on."""
+        deadline, arrival, at, number, origin, flags, node, slots, rivals = _EVENT.unpack_from(data)
+        start = _EVENT.size
+        event = cls(
+            deadline,
+            arrival,
+            at,
+            data[start : start + node].decode(),
+            number,
+            origin,
+            (),
+            bool(flags & _DEFERRED),
+            bool(flags & _ACTIVATED),
+            bool(flags & _UNDELIVERED),
+            bool(flags & _CLOSED),
+            bool(flags & _OVER),
+        )
+        start += node
+        if slots:
+            event.slots = tuple(_texts_in(data[start : start + slots]))
+        start += slots
+        if rivals:
+            event.rivals = tuple(_rivals_in(data[start : start + rivals]))
+        event.rewards = data[start + rivals :]
+        return event
+
+
+def window(data: bytes) -> tuple[int, int]:
+    """(deadline_us, arrival) of the event with these bytes."""
+    deadline, arrival = _WINDOW.unpack_from(data)
+    return deadline, arrival
+
+
+def pending_at(data: bytes) -> int:
+    """Sequence of the decision that the event with these bytes still has to be learned from, or 0."""
+    _, _, at, _, _, flags, *_ = _EVENT.unpack_from(data)
+    return 0 if flags & _CLOSED else int(at)
+
+
+def _texts(texts: Iterable[str]) -> Iterator[bytes]:
+    for text in texts:
+        data = text.encode()
+        yield _LENGTH.pack(len(data)) + data
+
+
+def _texts_in(data: bytes) -> Iterator[str]:
+    at = 0
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        yield data[at : at + length].decode()
+        at += length
+
+
+def _rivals(rivals: Iterable[tuple[Place, int]]) -> Iterator[bytes]:
+    for (node, number), at in rivals:
+        data = node.encode()
+        yield _RIVAL.pack(number, at, len(data)) + data
+
+
+def _rivals_in(data: bytes) -> Iterator[tuple[Place, int]]:
+    start = 0
+    while start < len(data):
+        number, at, length = _RIVAL.unpack_from(data, start)
+        start += _RIVAL.size
+        yield (data[start : start + length].decode(), number), at
+        start += length
