@@ -53,6 +53,8 @@ def read_message(value: bytes, app: str, time_us: int) -> LogRecord:
     incarnation = header.node.rpartition(".")[2]
     if not (incarnation.isascii() and incarnation.isdecimal() and len(incarnation) < 19):
         raise Unreadable(f"node {header.node[:64]!r} has no incarnation")
+    if len(header.node.encode()) > _ID_BYTES:
+        raise Unreadable(f"node {header.node[:64]!r}... is longer than {_ID_BYTES} bytes")
     if not 0 < header.sequence < 2**63 or header.previous_sequence >= header.sequence:
         raise Unreadable(f"sequence {header.sequence} after {header.previous_sequence}")
     return LogRecord(

@@ -118,6 +118,7 @@ def test_a_journal_s_record() -> None:
     [
         ({"app": "other"}, "of app 'other'"),
         ({"node": "no-incarnation"}, "has no incarnation"),
+        ({"node": "f" * 256 + ".1"}, "is longer than"),
         ({"node": f"folder.{'1' * 19}"}, "has no incarnation"),
         ({"node": "folder.²"}, "has no incarnation"),
         ({"sequence": 0}, "sequence 0"),
