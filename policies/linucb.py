@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from policies.types import ActionSet, Features, Interaction
 
 BIAS = 0  # the index of the feature that is always 1: lowest, so that it has the first column
+_BIAS, _ONE = np.array([BIAS], np.uint64), np.ones(1)
+# Layouts whose order is remembered: 64 x 16 bytes for each of 16,384 features = 17 MB at worst.
+_SEEN = 64
 _PAD = 2**64 - 1  # fills up short rows, always with the value 0
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: spreads the index of a product
 # Elements of A^-1 that are worked on at once: 65,536 x 8 bytes = 512 kB, which a CPU's second cache still holds.
@@ -84,6 +87,8 @@ class LinUCB(Policy):
         self._settings = settings
         self._new = Ridge.prior()
         self._ridges: dict[str, Ridge] = {}  # by action id; if shared, the only one is that of ""
+        # By id of an array that nobody changes: what `_sorted` made of it.
+        self._seen: dict[int, tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.intp]]] = {}
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
@@ -100,10 +105,10 @@ class LinUCB(Policy):
     def learn(self, interactions: Sequence[Interaction]) -> None:
         prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
         for interaction in interactions:
-            chosen = interaction.actions.take(np.array([interaction.chosen]))
+            chosen = interaction.actions.only(interaction.chosen)
             index, value = self._joint(interaction.context, chosen)
             key = "" if self._settings.model == "shared" else chosen.ids[0]
-            ridge = self._ridges.get(key, self._new).grown(index[0], prior, limit)
+            ridge = self._ridges.get(key, self._new).grown(index, prior, limit)
             ridge.learn(index, value, interaction.reward, limit)
             self._ridges[key] = ridge
 
@@ -112,11 +117,11 @@ class LinUCB(Policy):
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
         """x of each action as (index, value), each [K, n] with rows sorted by index, or [1, n] if all are equal."""
         shared, prior = self._settings.model == "shared", 1.0 / self._settings.ridge
-        index = np.concatenate((np.array([BIAS], np.uint64), context.index))
-        value = np.concatenate((np.ones(1), context.value))
+        value = np.concatenate((_ONE, context.value))
         if not shared and not len(actions.features):
-            order = np.argsort(index)
-            return index[order][np.newaxis], bounded(value[order][np.newaxis], prior)
+            index, order = self._sorted(context.index)
+            return index, bounded(value[order][np.newaxis], prior)
+        index = np.concatenate((_BIAS, context.index))
         parts = [
             (np.broadcast_to(part, (len(actions), len(part))) for part in (index, value)),
             own := _rows(actions),
@@ -131,6 +136,20 @@ class LinUCB(Policy):
         order = np.argsort(index, axis=1)
         value = np.take_along_axis(value, order, axis=1)
         return np.take_along_axis(index, order, axis=1), bounded(value, prior)
+
+    def _sorted(self, index: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+        """(bias and these indices as a sorted row [1, n], the order that sorts them). A layout's come again and again."""
+        seen = self._seen.get(id(index))
+        if seen is not None and seen[0] is index:
+            return seen[1:]
+        joint = np.concatenate((_BIAS, index))
+        order = np.argsort(joint)
+        row = joint[order][np.newaxis]
+        if not index.flags.writeable:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[id(index)] = index, row, order
+        return row, order
 
     def _groups(self, ids: Sequence[str], width: int) -> Iterator[tuple[list[Ridge], list[int]]]:
         """Regressions of equal columns (only one, if shared), and the actions that they score."""

@@ -122,12 +122,13 @@ class Model:
         for raw in interactions:
             _check(raw)
         for raw in interactions:
-            order, back, actions = _by_id(raw.actions)
-            chosen, pmf, reward = int(back[raw.chosen]), raw.pmf[order], raw.reward
+            taken = _in_order(raw)
             if self.spec.standardise:
-                self.standardiser.learn(Interaction(raw.context, actions, chosen, pmf, reward))
-            context, actions = self._standardised(raw.context, actions)
-            self.policy.learn([Interaction(context, actions, chosen, pmf, reward)])
+                self.standardiser.learn(taken)
+            context, actions = self._standardised(taken.context, taken.actions)
+            self.policy.learn(
+                [Interaction(context, actions, taken.chosen, taken.pmf, taken.reward)]
+            )
 
     def state(self) -> bytes:
         """Canonical bytes: equal models give equal bytes in every process."""
@@ -146,12 +147,24 @@ class Model:
         return self.standardiser.transform(context), ActionSet(actions.ids, actions.start, features)
 
 
+def _in_order(raw: Interaction) -> Interaction:
+    """The interaction with its actions sorted by id."""
+    if _sorted(raw.actions.ids):
+        return raw
+    order, back, actions = _by_id(raw.actions)
+    return Interaction(raw.context, actions, int(back[raw.chosen]), raw.pmf[order], raw.reward)
+
+
+def _sorted(ids: tuple[str, ...]) -> bool:
+    return all(map(le, ids, ids[1:]))
+
+
 def _by_id(
     actions: ActionSet,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], ActionSet]:
     """(the order that sorts actions by id, the order that undoes it, the sorted actions)."""
     ids = actions.ids
-    if all(map(le, ids, ids[1:])):  # as rankd has them anyway
+    if _sorted(ids):  # as rankd has them anyway
         same = np.arange(len(ids))
         return same, same, actions
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp)

@@ -22,10 +22,14 @@ _SMALL = 2_500
 _REACH = 1e12
 
 
+# A row of indices; the column of each, whether it has one, and whether all have.
+_Found = tuple["NDArray[np.uint64]", "NDArray[np.intp]", "NDArray[np.bool_]", bool]
+
+
 class Ridge:
     """One ridge regression: A = ridge * I + sum x x', theta = A^-1 sum reward x, over the columns learned so far."""
 
-    __slots__ = ("columns", "inverse", "keys", "theta")
+    __slots__ = ("_found", "columns", "inverse", "keys", "theta")
 
     def __init__(
         self,
@@ -37,15 +41,16 @@ class Ridge:
         self.theta = theta  # [d]
         self.inverse = inverse  # [d, d] A^-1, symmetric to the bit
         self.columns = keys.tobytes()  # for grouping; bytes remember their hash
+        self._found: _Found | None = None
 
     @classmethod
     def prior(cls) -> Self:
         return cls(np.empty(0, np.uint64), np.empty(0), np.empty((0, 0)))
 
     def grown(self, index: NDArray[np.uint64], prior: float, limit: int) -> Ridge:
-        """With a column for each new feature, lowest index first, as long as there is room."""
+        """With a column for each new feature of the row [1, n], lowest index first, as long as there is room."""
         room = limit - len(self.keys)
-        if not room or _find(self.keys, index)[1].all():
+        if not room or self._find(index)[2]:
             return self
         new = np.setdiff1d(index, self.keys)[:room]
         keys = np.sort(np.concatenate((self.keys, new)))
@@ -59,7 +64,10 @@ class Ridge:
         self, index: NDArray[np.uint64], value: NDArray[np.float64], reward: float, limit: int
     ) -> None:
         """Takes in x, given as one row [1, n], by the formula of Sherman & Morrison (1950)."""
-        at, _, x = (part[0] for part in _columns(self.keys, index, value, limit))
+        columns, _, all_known = self._find(index)
+        if not all_known:
+            columns, _, value = _columns(self.keys, index, value, limit)
+        at, x = columns[0], value[0]
         inverse, theta = self.inverse, self.theta
         if len(at) < len(self.keys):
             inverse, theta = inverse[at], theta[at]
@@ -69,6 +77,13 @@ class Ridge:
         self.theta += gain * (error / scale)
         gain /= np.sqrt(scale)
         self.inverse -= gain[:, np.newaxis] * gain
+
+    def _find(self, index: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_], bool]:
+        """(column of each index, whether it has one, whether all have). The last answer is remembered."""
+        if self._found is None or self._found[0] is not index:
+            at, known = _find(self.keys, index)
+            self._found = index, at, known, bool(known.all())
+        return self._found[1:]
 
 
 def bounded(value: NDArray[np.float64], prior: float) -> NDArray[np.float64]:

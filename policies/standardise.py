@@ -6,6 +6,7 @@ state and move only in `learn`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,6 +25,23 @@ CLIP = 10.0
 CAPACITY = 65_536
 
 
+# Layouts whose numbers are remembered: 64 x 26 bytes for each of 16,384 features = 27 MB at worst.
+_SEEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The named numbers among n features, and where their moments are."""
+
+    index: NDArray[np.uint64]  # [n] of all features
+    numeric: NDArray[np.bool_]  # [n]
+    which: NDArray[np.intp]  # [m] their places among the features
+    where: NDArray[np.intp]  # [m] places of their moments
+    known: NDArray[np.bool_]  # [m] whether they have any
+    all_known: bool
+    once: bool  # whether each that is known comes once only
+
+
 class Standardiser:
     """Running count, mean and sum of squared deviations of every named number."""
 
@@ -32,47 +50,72 @@ class Standardiser:
         self._count = np.empty(0)  # [m]
         self._mean = np.empty(0)  # [m]
         self._m2 = np.empty(0)  # [m] sum of squared deviations from the mean
+        self._seen: dict[int, _Numbers] = {}  # by id of an array that nobody changes
 
     def transform(self, features: Features) -> Features:
         """The features with standardised numbers; categories and vectors stay as they are.
 
         A number never learned, or seen with one value only, becomes 0: nothing is known of its scale.
         """
-        which = np.flatnonzero(features.numeric)
-        if not len(which):
+        if not len(features):
             return features
-        raw = features.value[which]
-        where, known = self._find(features.index[which])
-        z = np.zeros(len(which))
-        if len(self._index):
-            m2 = self._m2[where]
-            use = known & (m2 > 0)
-            # Where the scale is not known the division is by 1 and its result is not used.
-            scale = np.sqrt(np.where(use, m2, 1.0) / np.where(use, self._count[where], 1.0))
-            z = np.where(use, (raw - self._mean[where]) / scale, 0.0)
-        if len(self._index) >= CAPACITY:
-            z = np.where(known, z, raw)
+        numbers = self._numbers(features)
+        if not len(numbers.which):
+            return features
+        raw = features.value[numbers.which]
+        z = np.minimum(np.maximum(self._standardised(numbers, raw), -CLIP), CLIP)
+        if len(z) == len(features):
+            return features.with_value(z)
         value = features.value.copy()
-        value[which] = np.minimum(np.maximum(z, -CLIP), CLIP)
+        value[numbers.which] = z
         return features.with_value(value)
+
+    def _standardised(self, numbers: _Numbers, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(self._index):
+            return np.zeros(len(raw))
+        where, known = numbers.where, numbers.known
+        m2, count, mean = self._m2[where], self._count[where], self._mean[where]
+        if numbers.all_known and np.minimum.reduce(m2) > 0:
+            return (raw - mean) / np.sqrt(m2 / count)
+        use = known & (m2 > 0)
+        # Where the scale is not known the division is by 1 and its result is not used.
+        scale = np.sqrt(np.where(use, m2, 1.0) / np.where(use, count, 1.0))
+        z = np.where(use, (raw - mean) / scale, 0.0)
+        return np.where(known, z, raw) if len(self._index) >= CAPACITY else z
 
     def learn(self, interaction: Interaction) -> None:
         """Takes in the numbers of the context and of every action of one interaction."""
         for features in (interaction.context, interaction.actions.features):
-            which = np.flatnonzero(features.numeric)
-            if len(which):
-                self._update(features.index[which], features.value[which])
+            if not len(features):
+                continue
+            numbers = self._numbers(features)
+            if not numbers.all_known:
+                self._track(np.unique(features.index[numbers.which][~numbers.known]))
+                numbers = self._numbers(features)
+            if len(numbers.which):
+                self._update(numbers, features.value[numbers.which])
 
-    def _update(self, index: NDArray[np.uint64], value: NDArray[np.float64]) -> None:
-        where, known = self._find(index)
-        if not known.all():
-            self._track(np.unique(index[~known]))
-            where, known = self._find(index)
-            where, value = where[known], value[known]
-        at, n, mean, m2 = _moments(where, value)
-        before, both = self._count[at], self._count[at] + n
-        delta = mean - self._mean[at]
-        self._mean[at] += delta * (n / both)
+    def _update(self, numbers: _Numbers, value: NDArray[np.float64]) -> None:
+        where = numbers.where
+        if not numbers.all_known:  # there was no room for all
+            where, value = where[numbers.known], value[numbers.known]
+        if numbers.once:
+            self._add(where, 1.0, value, 0.0)
+        else:
+            self._add(*_moments(where, value))
+
+    def _add(
+        self,
+        at: NDArray[np.intp],
+        n: NDArray[np.float64] | float,
+        mean: NDArray[np.float64],
+        m2: NDArray[np.float64] | float,
+    ) -> None:
+        """Takes in count, mean and sum of squared deviations of new values at each of these distinct places."""
+        before, own = self._count[at], self._mean[at]
+        both = before + n
+        delta = mean - own
+        self._mean[at] = own + delta * (n / both)
         self._m2[at] += m2 + delta * delta * (before * n / both)
         self._count[at] = both
 
@@ -84,6 +127,24 @@ class Standardiser:
         self._count = np.insert(self._count, where, 0.0)
         self._mean = np.insert(self._mean, where, 0.0)
         self._m2 = np.insert(self._m2, where, 0.0)
+        self._seen.clear()
+
+    def _numbers(self, features: Features) -> _Numbers:
+        """The features' named numbers. A layout's arrays come again and again: it is looked up once."""
+        index = features.index
+        numbers = self._seen.get(id(index))
+        if numbers is not None and numbers.index is index and numbers.numeric is features.numeric:
+            return numbers
+        which = np.flatnonzero(features.numeric)
+        where, known = self._find(index[which])
+        found = where[known]
+        once = len(set(found.tolist())) == len(found)
+        numbers = _Numbers(index, features.numeric, which, where, known, bool(known.all()), once)
+        if not index.flags.writeable:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[id(index)] = numbers
+        return numbers
 
     def _find(self, index: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """(position of each index, whether it is tracked)."""
@@ -130,9 +191,6 @@ def _moments(
     where: NDArray[np.intp], value: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(place, count, mean, sum of squared deviations) of the values at each distinct place."""
-    # Most often each number comes once: the context's, or an only action's. That is told without sorting arrays.
-    if len(set(where.tolist())) == len(where):
-        return where, np.ones(len(where)), value, np.zeros(len(where))
     at, first, group = np.unique(where, return_index=True, return_inverse=True)
     n = np.bincount(group).astype(np.float64)
     # Sums of differences from a value of the group: those of equal values are exactly 0, so that a

@@ -57,6 +57,11 @@ class ActionSet:
         """The features of action k."""
         return self.features[self.start[k] : self.start[k + 1]]
 
+    def only(self, k: int) -> ActionSet:
+        """Action k as a set of its own."""
+        features = self.of(k)
+        return ActionSet((self.ids[k],), np.array([0, len(features)], np.intp), features)
+
     def take(self, order: NDArray[np.intp]) -> ActionSet:
         """The actions order[0], order[1] ... as a set of their own."""
         ids = tuple(self.ids[k] for k in order)

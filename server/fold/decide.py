@@ -42,10 +42,13 @@ class Question:
         """
         ids = list(asked.action_ids)
         excluded = set(asked.excluded_ids)
-        free = (k for k in range(len(ids)) if ids[k] not in excluded)
-        eligible = np.array(sorted(free, key=ids.__getitem__), np.intp)
+        free = (
+            [k for k in range(len(ids)) if ids[k] not in excluded] if excluded else range(len(ids))
+        )
+        order = sorted(free, key=ids.__getitem__)
+        eligible = np.array(order, np.intp)
         actions = encode_actions(ids, asked.action_features, magnitude)
-        if not np.array_equal(eligible, np.arange(len(ids))):
+        if order != list(range(len(ids))):
             actions = actions.take(eligible)
         return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
 

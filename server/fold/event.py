@@ -16,6 +16,7 @@ Place = tuple[str, int]
 _EVENT = Struct("<qQQQqBHII")
 _WINDOW = Struct("<qQ")  # how that begins
 _DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
+_FLAGS = [tuple(bool(flags & 1 << bit) for bit in range(5)) for flags in range(32)]
 # reward_key, value, origin; number of the decision shown; lengths of its node and of slot.
 _REWARD = Struct("<16sdqQHI")
 _RIVAL = Struct("<QQH")  # number, at; length of node
@@ -114,11 +115,7 @@ class Event:
             number,
             origin,
             (),
-            bool(flags & _DEFERRED),
-            bool(flags & _ACTIVATED),
-            bool(flags & _UNDELIVERED),
-            bool(flags & _CLOSED),
-            bool(flags & _OVER),
+            *_FLAGS[flags],
         )
         start += node
         if slots:

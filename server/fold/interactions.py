@@ -22,8 +22,9 @@ def interactions(decision: pb.Decision, rewards: Mapping[int, float]) -> Iterato
     really drawn with.
     """
     question = Question.of(decision)
-    logged = np.array(decision.pmf)
+    logged = np.array(list(decision.pmf))
     left, actions = question.eligible, question.actions
+    last = len(decision.slot_probabilities) - 1
     for slot, probability in enumerate(decision.slot_probabilities):
         chosen = decision.ranking[slot]
         if slot in rewards:
@@ -33,8 +34,8 @@ def interactions(decision: pb.Decision, rewards: Mapping[int, float]) -> Iterato
                 pmf = (left == chosen).astype(np.float64)
             elif slot:
                 pmf = pmf / mass
-            at = int(np.flatnonzero(left == chosen)[0])
+            at = left.tolist().index(chosen)
             yield Interaction(question.context, actions, at, pmf, rewards[slot])
-        if slot + 1 < len(decision.slot_probabilities):
+        if slot < last:
             keep = np.flatnonzero(left != chosen)
             left, actions = left[keep], actions.take(keep)

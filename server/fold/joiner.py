@@ -163,18 +163,15 @@ class Joiner:
     def _settle(self, key: bytes, event: Event) -> Iterator[Joined]:
         """Keeps the event. Where rewards are always sent: final as soon as every slot has one."""
         joined = None
-        if self._complete(event):
-            joined = self._close(event)
-            self.open -= 1
-            event.closed = True
+        if self.rules.always_sent and event.at and not event.rivals and self._learnable(event):
+            by_slot = self._by_slot(event)
+            if len(by_slot) == max(1, len(event.slots)):
+                joined = self._matured(event, event.at, by_slot)
+                self.open -= 1
+                event.closed = True
         self.windows.put(key, event)
         if joined is not None:
             yield joined
-
-    def _complete(self, event: Event) -> bool:
-        if not self.rules.always_sent or not event.at or event.rivals:
-            return False
-        return self._learnable(event) and len(self._by_slot(event)) == max(1, len(event.slots))
 
     @staticmethod
     def _learnable(event: Event) -> bool:
@@ -189,7 +186,9 @@ class Joiner:
         if at is None:
             self.counters["void"] += 1
             return None
-        by_slot = self._by_slot(event)
+        return self._matured(event, at, self._by_slot(event))
+
+    def _matured(self, event: Event, at: int, by_slot: dict[int, list[RewardEntry]]) -> Joined:
         rewards = {}
         for slot in range(max(1, len(event.slots))):
             if slot in by_slot:

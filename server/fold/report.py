@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # What the sums are kept of: "baseline" always plays the first eligible action, "greedy" the most probable one.
 TARGETS = ("baseline", "greedy")
 _SUMS = ("w", "ww", "wr", "wwr", "wwrr")
+_NAMES = [[f"{target}.{name}" for name in (*_SUMS, "w_max")] for target in TARGETS]
 
 
 class Report:
@@ -33,8 +34,7 @@ class Report:
         s = self.sums
         pmf = list(decision.pmf)
         chosen = decision.ranking[0]
-        excluded = set(decision.excluded_ids)
-        baseline = next(k for k, name in enumerate(decision.action_ids) if name not in excluded)
+        baseline = _first_eligible(decision)
         most = max(pmf)
         best = [k for k, p in enumerate(pmf) if p == most]
         s["r_min"] = min(s["r_min"], reward)
@@ -43,17 +43,20 @@ class Report:
         s["r"] += reward
         s["rr"] += reward * reward
         s["agreed"] += decision.preferred == baseline
-        for target, played in (("baseline", [baseline]), ("greedy", best)):
-            w = 1 / len(played) / pmf[chosen] if chosen in played else 0.0
-            s[f"{target}.w"] += w
-            s[f"{target}.ww"] += w * w
-            s[f"{target}.wr"] += w * reward
-            s[f"{target}.wwr"] += w * w * reward
-            s[f"{target}.wwrr"] += w * w * reward * reward
+        for (w1, w2, w1r, w2r, w2r2, greatest), played in zip(
+            _NAMES, ([baseline], best), strict=True
+        ):
+            if chosen in played:  # else w is 0
+                w = 1 / len(played) / pmf[chosen]
+                s[w1] += w
+                s[w2] += w * w
+                s[w1r] += w * reward
+                s[w2r] += w * w * reward
+                s[w2r2] += w * w * reward * reward
             # Infinite where the target plays what could not be drawn.
-            least = min(pmf[k] for k in played)
+            least = min([pmf[k] for k in played])
             w_max = 1 / len(played) / least if least > 0 else inf
-            s[f"{target}.w_max"] = max(s[f"{target}.w_max"], w_max)
+            s[greatest] = max(s[greatest], w_max)
 
     def dump(self) -> str:
         return json.dumps(self.sums, sort_keys=True)
@@ -63,3 +66,10 @@ class Report:
         self = cls()
         self.sums.update(json.loads(text or "{}"))
         return self
+
+
+def _first_eligible(decision: pb.Decision) -> int:
+    if not decision.excluded_ids:
+        return 0
+    excluded = set(decision.excluded_ids)
+    return next(k for k, name in enumerate(decision.action_ids) if name not in excluded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from heapq import merge
+from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Windows:
         self.events: dict[bytes, bytes] = {}  # key -> Event.to_bytes()
         self.arrivals = 0  # windows opened so far
         self._runs: list[_Run] = []
+        self._due_us: float = inf  # no window closes before
 
     def get(self, key: bytes) -> Event | None:
         """A copy of the event, to be `put` back after changes."""
@@ -84,13 +86,16 @@ class Windows:
 
     def take_due(self, now_us: int) -> tuple[bytes, Event] | None:
         """The event whose window closes first, if it closes by now. It stays, but in no window."""
+        if now_us < self._due_us:
+            return None
         best: tuple[int, int] | None = None
         run = None
         for candidate in self._runs:
             head = self._head(candidate)
             if head is not None and (best is None or head < best):
                 best, run = head, candidate
-        if best is None or run is None or best[0] > now_us:
+        self._due_us = inf if best is None else best[0]
+        if run is None or now_us < self._due_us:
             return None
         key, _ = run.first()
         run.pop()
@@ -112,6 +117,7 @@ class Windows:
             run = _Run()
             self._runs.append(run)
         run.add(key, arrival, deadline_us)
+        self._due_us = min(self._due_us, deadline_us)
 
     def _head(self, run: _Run) -> tuple[int, int] | None:
         """Deadline and arrival of the run's first window; those that were opened anew elsewhere are dropped."""
