@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # Decisions that are kept as they were read, for the rewards that follow on their heels: so many at most, and none of more
 # bytes than this; 16 MB.
-_RECENT = 1_024
-_RECENT_BYTES = 16 << 10
+_RECENT = 4_096
+_RECENT_BYTES = 4 << 10
 
 
 class AppFold:
