@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -309,6 +309,15 @@ class JournalReader:
             return False
         self._version = version
         return True
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment, and costs less. For a fraction of a second: the file cannot shrink meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def bounds(self) -> tuple[int, int]:
         """(sequence of the first record, of the last one ever written); first is last + 1 where nothing is kept."""

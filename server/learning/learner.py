@@ -75,12 +75,13 @@ class Feed:
         """Folds the next batch of records; returns whether there may be more."""
         if not self._more and not self._reader.changed():
             return False
-        at = min(app.fold.version for app, _ in self.apps)
-        through = min(at + _BATCH, self._reader.bounds()[1])
-        for record in self._reader.records(at, through):
-            for app, _ in self.apps:
-                if record.sequence > app.fold.version:
-                    app.step(record)
+        with self._reader.snapshot():
+            at = min(app.fold.version for app, _ in self.apps)
+            through = min(at + _BATCH, self._reader.bounds()[1])
+            for record in self._reader.records(at, through):
+                for app, _ in self.apps:
+                    if record.sequence > app.fold.version:
+                        app.step(record)
         self._more = through > at
         return self._more
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from rankd.v1 import internal_pb2
     from server.fold.records import LogRecord
@@ -15,6 +16,8 @@ class Log(Protocol):
     """What a learner reads: the journal, or an app's merged topic. See JournalReader."""
 
     def changed(self) -> bool: ...
+
+    def snapshot(self) -> AbstractContextManager[None]: ...
 
     def bounds(self) -> tuple[int, int]: ...
 
