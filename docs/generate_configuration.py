@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.registry import find, names
-from server.config import (
+from server.config import Config
+from server.sections import (
     AppConfig,
-    Config,
     KafkaConfig,
     LearnerConfig,
     Limits,

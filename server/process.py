@@ -7,6 +7,7 @@ Exit codes: 0 stopped as asked; 78 the configuration cannot work (restarting wou
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,8 @@ _HANDOVER_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 # A follower's report that is older than this (seconds) is one of an earlier run.
 _FRESH_SECONDS = 2.0
+# New objects between two looks for cycles among them (Python: 700); some megabytes at most.
+_GC_OBJECTS = 20_000
 
 
 def _write(folder: DataFolder) -> int:
@@ -81,6 +84,8 @@ def _learn(folder: DataFolder, config: Config, number: int) -> int:
 
                 reader = JournalReader(folder.journal)
                 feeds = [journal_feed(config, folder, reader, apps, trims=number == 0)]
+            # A fold makes many short-lived objects and hardly a cycle: looking for cycles so often costs it a twentieth.
+            gc.set_threshold(_GC_OBJECTS)
             Learner(config, feeds).run(stop)
     except LogError as error:
         log.error("the log cannot be folded", error=str(error))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from server.config import AppConfig
+    from server.sections import AppConfig
 
 # Below this share of exploration an action among ten is shown once in 1,000 decisions or more seldom, and the
 # value of a policy that prefers it cannot be told from a log of ordinary size.

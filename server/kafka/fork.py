@@ -18,9 +18,9 @@ from server.fold.records import LogError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from server.config import KafkaConfig
     from server.journal.store import JournalReader
     from server.kafka.sender import Place
+    from server.sections import KafkaConfig
 
 log = structlog.get_logger("shipper")
 

@@ -23,7 +23,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from server.config import microseconds
+from server.sections import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

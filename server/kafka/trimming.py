@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.config import microseconds
+from server.sections import microseconds
 
 if TYPE_CHECKING:
-    from server.config import LogConfig
     from server.journal.client import JournalClient
     from server.journal.store import JournalReader
+    from server.sections import LogConfig
 
 # Records dropped in one go: about 10 ms, for which appends wait.
 _STEP = 2_000

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from server.config import microseconds
 from server.learning.retention import trim_to
+from server.sections import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

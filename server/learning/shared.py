@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rankd.v1 import log_pb2 as pb
-from server.config import microseconds
 from server.journal.client import JournalFullError, JournalUnavailableError
 from server.learning.epochs import announce, config_record, epoch_record, in_force, record, wanted
 from server.learning.pieces import pieces_of
+from server.sections import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

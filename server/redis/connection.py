@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
-    from server.config import RedisConfig
+    from server.sections import RedisConfig
 
 # What any call of Redis can end with where it cannot be reached, is too slow, or refuses.
 ERRORS = (RedisError, OSError)

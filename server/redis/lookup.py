@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from server.config import RedisConfig
+    from server.sections import RedisConfig
 
 log = structlog.get_logger("lookup")
 

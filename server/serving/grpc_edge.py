@@ -30,7 +30,7 @@ from server.serving.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from server.config import ServerConfig
+    from server.sections import ServerConfig
     from server.serving.admin import AdminService
     from server.serving.service import DecisionService
 

@@ -16,7 +16,7 @@ from server.serving.errors import AlreadyExistsError, InvalidArgumentError, Serv
 from server.serving.validation import check_rank
 
 if TYPE_CHECKING:
-    from server.config import Limits
+    from server.sections import Limits
     from server.serving.models import Served
 
 

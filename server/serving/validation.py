@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rankd.v1 import decisions_pb2 as pb
-    from server.config import Limits
     from server.fold.settings import FoldSettings
+    from server.sections import Limits
 
 # Personalizer's limit was 256 characters; bytes are what storage and other languages count.
 ID_BYTES = 256
