@@ -94,6 +94,11 @@ class Config(BaseSettings):
                 "log.clock_cap must be less than three quarters of kafka.learner_lease: else any outage "
                 "seems to be one of the learner"
             )
+        if self.kafka.bootstrap and self.log.lateness < self.log.clock_cap:
+            raise ValueError(
+                "log.lateness must be log.clock_cap at least: a record that Kafka got long after its shipper gave "
+                "it up finds its window open only if an outage is shorter than the lateness"
+            )
         unknown = sorted(set(self.learner.apps) - set(self.apps))
         if unknown:
             raise ValueError(f"learner.apps: no app {unknown[0]!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def main() -> int:
         "--report", type=Path, help="write the figures, with those of --record, as a page, too"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clusters are stopped on the way out
     outcomes = recorded(arguments.record) if arguments.record else {}
     failed = 0
     for name in arguments.only or FAULTS:

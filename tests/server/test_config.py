@@ -201,3 +201,30 @@ def test_defaults_are_written_out_so_that_a_later_version_may_have_others() -> N
     )
     assert plain.policy["alpha"] == 1.0
     assert plain.sha256() == spelled.sha256()
+
+
+KAFKA = {"bootstrap": "kafka:9092"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"server": {"role": "learner"}}, "needs kafka.bootstrap and redis.url"),
+        ({"redis": {"url": "redis://redis", "key": "5a" * 32}}, "redis.url needs kafka.bootstrap"),
+        ({"kafka": {**KAFKA, "max_record_bytes": 4 << 20}}, "by 1 MiB at least"),
+        (
+            {
+                "kafka": {**KAFKA, "learner_lease": "3s"},
+                "log": {"clock_cap": "3s", "lateness": "3s"},
+            },
+            "three quarters of kafka.learner_lease",
+        ),
+        ({"kafka": KAFKA, "log": {"lateness": "1s"}}, "log.lateness must be log.clock_cap"),
+        ({"learner": {"apps": ["ghost"]}}, "no app 'ghost'"),
+    ],
+)
+def test_sections_that_do_not_go_together(
+    tmp_path: Path, content: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(written(tmp_path, content))
