@@ -219,16 +219,21 @@ class Service:
             self._process = None
 
     def kill_all(self) -> None:
-        """SIGKILL for the supervisor and all its children."""
+        """SIGKILL for the supervisor and all its children, at once as far as they can tell: a child that saw the supervisor
+        die would say farewell to the others.
+        """
         pids = self.pids()
+        supervisor = pids.pop("supervisor", None)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+        for pid in pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._killed |= {*pids.values(), *([supervisor] if supervisor else [])}
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
-        self._killed |= set(pids.values())
-        for pid in pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
     def signal(self, role: str, number: signal.Signals) -> None:
         os.kill(self.pids()[role], number)
