@@ -1,25 +1,11 @@
-"""rankd.yaml as a whole: read, merged with the environment and the command line, and checked. An empty file, or none, works.
-
-The environment goes before the file: RANKD_SERVER__PORT=6000, RANKD_APPS='{"default": {"mode": "apprentice"}}'. The command
-line goes before both.
-"""
+"""rankd.yaml as a whole, and what its sections ask of each other."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import Field, field_validator, model_validator
 
-from policies.registry import settings_of
 from server.fold.settings import FoldSettings
 from server.sections import (
     AppConfig,
@@ -28,27 +14,17 @@ from server.sections import (
     Limits,
     LogConfig,
     RedisConfig,
+    Section,
     ServerConfig,
     microseconds,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # App names become folder names.
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used. Each line of the message names a field and says what is wrong with it."""
-
-
-class Config(BaseSettings):
+class Config(Section):
     """All of rankd.yaml."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="RANKD_", env_nested_delimiter="__"
-    )
 
     server: ServerConfig = ServerConfig()
     limits: Limits = Limits()
@@ -108,19 +84,10 @@ class Config(BaseSettings):
         """Name of the app's topic."""
         return f"{self.kafka.prefix}.{app}"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature, here and below
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)  # `load` merges file, environment and command line
-
     def fold_settings(self, app: str, salt: str) -> FoldSettings:
         """What the fold of one app depends on; the salt is used where the app sets none."""
+        from policies.registry import settings_of  # loads the libraries of the policy
+
         config = self.apps[app]
         policy, settings = settings_of(config.policy)
         return FoldSettings(
@@ -143,57 +110,3 @@ class Config(BaseSettings):
             checkpoint_every=self.learner.checkpoint_every,
             partitions=self.kafka.partitions if self.kafka.bootstrap else 1,
         )
-
-
-def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Reads a configuration file; None means an empty one.
-
-    Args:
-        overrides: sections from the command line, {"server": {"port": 6000}}; they go before the environment, which
-            goes before the file.
-
-    Raises:
-        ConfigError: the file cannot be read, is no YAML mapping, or a field of any source is wrong.
-    """
-    where = "the configuration" if path is None else str(path)
-    values: Any = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{where}: {error}") from error
-        if values is None:
-            values = {}
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{where}: expected a mapping of sections, found a {type(values).__name__}"
-            )
-    try:
-        environment = EnvSettingsSource(Config)()
-    except SettingsError as error:
-        raise ConfigError(f"the environment: {error}: {error.__cause__}") from error
-    try:
-        return Config(**_merged(_merged(values, environment), overrides or {}))
-    except (ValidationError, TypeError) as error:
-        if isinstance(error, TypeError):
-            raise ConfigError(f"{where}: section names must be text") from error
-        lines = [f"{where}: {_line(problem)}" for problem in error.errors()]
-        raise ConfigError("\n".join(lines)) from error
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """The settings of both; where they meet, those of `above`."""
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
-        merged[name] = value
-    return merged
-
-
-def _line(problem: Any) -> str:
-    field = ".".join(str(part) for part in problem["loc"]) or "(top)"
-    if problem["type"] == "extra_forbidden":
-        return f"{field}: no such setting"
-    return f"{field}: {problem['msg'].removeprefix('Value error, ')}"

@@ -207,8 +207,9 @@ def main() -> int:
     if role == "writer":
         return _write(folder)
     from server.config import Config
+    from server.sections import CHECKED
 
-    config = Config.model_validate_json(folder.config.read_bytes())
+    config = Config.model_validate_json(folder.config.read_bytes(), context=CHECKED)
     if role == "learner":
         return _learn(folder, config, int(number or 0))
     if role == "shipper":

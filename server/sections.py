@@ -6,13 +6,22 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from policies import PolicyError
-from policies.registry import settings_of
 from server.fold.joiner import Aggregation
 from server.fold.settings import Mode
 
+# Context of validation where another process has checked the same before: not every process has a use for the libraries of
+# the policies.
+CHECKED = "checked before"
 Role = Literal["all", "server", "learner"]
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -106,11 +115,11 @@ class AppConfig(Section):
 
     @field_validator("policy")
     @classmethod
-    def _known_policy(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
+    def _known_policy(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if info.context != CHECKED:
+            from policies.registry import settings_of  # loads the policy's libraries
+
             settings_of(value)
-        except PolicyError as error:
-            raise ValueError(str(error)) from error
         return value
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docs.generate_configuration import page
-from server.config import Config, load
+from server.config import Config
+from server.config_file import load
 from tests.server.harness import Service
 
 if TYPE_CHECKING:

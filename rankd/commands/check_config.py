@@ -9,7 +9,8 @@ import yaml
 
 from policies import PolicyError
 from rankd.commands.check import Check
-from server.config import Config, ConfigError, load
+from server.config import Config
+from server.config_file import ConfigError, load
 from server.journal.writer import TICK_SECONDS
 
 if TYPE_CHECKING:

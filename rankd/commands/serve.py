@@ -11,7 +11,7 @@ import structlog
 
 from rankd.commands import fail
 from server import logs
-from server.config import ConfigError, load
+from server.config_file import ConfigError, load
 from server.files import DataFolder, InUseError
 from server.supervisor import PortTakenError, Supervisor
 

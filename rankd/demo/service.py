@@ -158,7 +158,7 @@ class Service:
 def main() -> int:
     """Supervises one service until SIGTERM, or until standard input ends."""
     from server import logs
-    from server.config import load
+    from server.config_file import load
     from server.files import DataFolder
     from server.supervisor import Supervisor
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from policies import ModelSpec
 from rankd.v1 import log_pb2 as pb
 from server.fold.joiner import Aggregation, JoinRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from policies import ModelSpec
 
 Mode = Literal["online", "apprentice", "logging_only"]
 
@@ -70,6 +71,8 @@ class FoldSettings(BaseModel):
 
     def spec(self) -> ModelSpec:
         """The part that builds a model."""
+        from policies import ModelSpec  # loads numpy, for which not every process has a use
+
         return ModelSpec(
             self.policy,
             self.standardise,

@@ -19,7 +19,7 @@ from rankd.demo.offline import halfway, value_of
 from rankd.demo.presets import APP
 from rankd.demo.stream import event_id
 from rankd.v1 import log_pb2 as pb
-from server.config import load
+from server.config_file import load
 from server.files import DataFolder
 from server.fold.decide import Question
 from server.fold.verify import verify

@@ -16,7 +16,7 @@ from rankd.demo.display import Display
 from rankd.demo.lag import percentile, reward_to_model
 from rankd.demo.presets import PRESETS, ROWS, configuration
 from rankd.demo.stream import Progress, Round
-from server.config import load
+from server.config_file import load
 from simulator import image_segments
 
 if TYPE_CHECKING:

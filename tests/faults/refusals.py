@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from rankd.v1 import log_pb2 as pb
-from server.config import load
+from server.config_file import load
 from server.files import DataFolder
 from server.journal.store import JournalReader
 from server.kafka.mirror import MirrorReader

@@ -26,7 +26,7 @@ from rankd.v1 import admin_pb2, internal_pb2
 from rankd.v1 import log_pb2 as pb
 from rankd.v1.admin_pb2_grpc import AdminStub
 from rankd.v1.decisions_pb2_grpc import DecisionsStub
-from server.config import load
+from server.config_file import load
 from server.files import DataFolder
 from server.fold.verify import Verification, verify
 from server.learning.envelope import unseal

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from server import logs
-from server.config import load
+from server.config_file import load
 from server.files import DataFolder
 from server.supervisor import Supervisor
 

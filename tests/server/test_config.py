@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from policies import ModelSpec
 from policies.linucb import LinUCBSettings
-from server.config import Config, ConfigError, load
+from server.config import Config
+from server.config_file import ConfigError, load
 from server.sections import AppConfig
 
 if TYPE_CHECKING:

@@ -242,12 +242,13 @@ def test_a_new_configuration_opens_an_epoch(service: Service) -> None:
     log = {"lateness": "100ms"}
     learner = {"checkpoint_every": 50}
 
-    def use(app: dict[str, Any]) -> pb.Epoch:
-        """Restarts under these settings while decisions wait; returns the Epoch that it opened."""
+    def use(app: dict[str, Any], number: int) -> pb.Epoch:
+        """Restarts under these settings while decisions wait; returns the newest Epoch, once the learner is in that one."""
         for event in range(30):
             rank(service, f"{service.status().epoch} {event}")
         service.restart({"apps": {"default": app}, "log": log, "learner": learner})
         rank(service, f"first of {app}")
+        eventually("the epoch to begin", lambda: service.status().epoch == number)
         newest = service.records(pb.KIND_EPOCH)[-1]
         return pb.Epoch.FromString(newest.payload)
 
@@ -256,15 +257,15 @@ def test_a_new_configuration_opens_an_epoch(service: Service) -> None:
         rank(service, event)
         reward(service, event, event % 2)
     service.wait_counters(matured=60)
-    same = use(linucb)
+    same = use(linucb, 1)
     assert same.number == 1, "nothing has changed"
-    carried = use({**linucb, "policy": {"type": "linucb", "alpha": 2.0}})
+    carried = use({**linucb, "policy": {"type": "linucb", "alpha": 2.0}}, 2)
     assert (carried.number, carried.start) == (2, pb.Epoch.START_CARRIED)
     untrained = sha256(folded(service, 3))
     assert carried.state_sha256 != untrained
-    fresh = use({**linucb, "policy": {"type": "epsilon_greedy"}})
+    fresh = use({**linucb, "policy": {"type": "epsilon_greedy"}}, 3)
     assert (fresh.number, fresh.start) == (3, pb.Epoch.START_FRESH)
-    back = use(linucb)
+    back = use(linucb, 4)
     assert (back.number, back.start, back.state_sha256) == (4, pb.Epoch.START_FRESH, untrained)
     assert {model.epoch for model in models(service)} >= {4}
     with pytest.raises(grpc.RpcError) as caught:
