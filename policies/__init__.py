@@ -13,14 +13,26 @@ from policies.policy import Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
-    from policies.epsilon_greedy import EpsilonGreedy
     from policies.linucb import LinUCB
+    from policies.plain.epsilon_greedy import EpsilonGreedy
+    from policies.plain.exp3 import Exp3
+    from policies.plain.kl_ucb import KLUCB
+    from policies.plain.softmax import Softmax
+    from policies.plain.thompson_beta import ThompsonBeta
+    from policies.plain.thompson_gaussian import ThompsonGaussian
+    from policies.plain.ucb1 import UCB1
     from policies.river import River
     from policies.uniform import Uniform
     from policies.vw import VW
 
 _LAZY = {
-    "EpsilonGreedy": "policies.epsilon_greedy",
+    "EpsilonGreedy": "policies.plain.epsilon_greedy",
+    "Exp3": "policies.plain.exp3",
+    "KLUCB": "policies.plain.kl_ucb",
+    "Softmax": "policies.plain.softmax",
+    "ThompsonBeta": "policies.plain.thompson_beta",
+    "ThompsonGaussian": "policies.plain.thompson_gaussian",
+    "UCB1": "policies.plain.ucb1",
     "LinUCB": "policies.linucb",
     "River": "policies.river",
     "Uniform": "policies.uniform",
@@ -28,9 +40,12 @@ _LAZY = {
 }
 
 __all__ = [
+    "KLUCB",
+    "UCB1",
     "VW",
     "ActionSet",
     "EpsilonGreedy",
+    "Exp3",
     "Features",
     "Interaction",
     "LinUCB",
@@ -41,6 +56,9 @@ __all__ = [
     "PolicySettings",
     "River",
     "Scored",
+    "Softmax",
+    "ThompsonBeta",
+    "ThompsonGaussian",
     "Uniform",
     "state_sha256",
 ]

@@ -34,6 +34,17 @@ def epsilon(scores: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     return with_floor(greedy(scores), share)
 
 
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities proportional to exp(score).
+
+    >>> softmax(np.array([1e6, 1e6]))
+    array([0.5, 0.5])
+    """
+    powers = np.exp(scores - scores.max())
+    pmf: NDArray[np.float64] = powers / total(powers)
+    return pmf
+
+
 def squarecb(scores: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
     """Inverse gap weighting (Foster & Rakhlin 2020, "Beyond UCB", algorithm 1), with mu = K.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from policies.epsilon_greedy import EpsilonGreedy
 from policies.pack import pack, unpack
+from policies.plain.epsilon_greedy import EpsilonGreedy
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ class LearnsWhenAsked(EpsilonGreedy):
     """pmf_changes_no_state"""
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        self._arms.setdefault(actions.ids[0], (1, 0.0))
-        for a, (count, mean) in self._arms.items():
-            self._arms[a] = (count + 1, mean)
+        self._means.arms.setdefault(actions.ids[0], (1, 0.0))
+        for a, (count, mean) in self._means.arms.items():
+            self._means.arms[a] = (count + 1, mean)
         return super().pmf(context, actions, seed)
 
 
@@ -72,7 +72,9 @@ class ForgetsDigits(EpsilonGreedy):
         cls, settings: PolicySettings, reward_range: tuple[float, float], state: bytes
     ) -> Self:
         self = super().from_state(settings, reward_range, state)
-        self._arms = {a: (n, float(np.float32(mean))) for a, (n, mean) in self._arms.items()}
+        self._means.arms = {
+            a: (n, float(np.float32(mean))) for a, (n, mean) in self._means.arms.items()
+        }
         return self
 
 
@@ -90,7 +92,7 @@ class CountsItsLoads(EpsilonGreedy):
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
         super().learn(interactions)
-        self._arms = {a: (n + self.loads, mean) for a, (n, mean) in self._arms.items()}
+        self._means.arms = {a: (n + self.loads, mean) for a, (n, mean) in self._means.arms.items()}
 
 
 class LearnsTheFirst(EpsilonGreedy):
@@ -104,8 +106,8 @@ class KnowsWhatItKnows(EpsilonGreedy):
     """actions_come_and_go"""
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        if self._arms:
-            _ = [self._arms[a] for a in actions.ids]
+        if self._means.arms:
+            _ = [self._means.arms[a] for a in actions.ids]
         return super().pmf(context, actions, seed)
 
 
@@ -161,7 +163,7 @@ class TakesAnyBytes(EpsilonGreedy):
     """damaged_state_is_refused"""
 
     def state(self) -> bytes:
-        return json.dumps(sorted(self._arms.items())).encode()
+        return json.dumps(sorted(self._means.arms.items())).encode()
 
     @classmethod
     def from_state(
@@ -169,7 +171,7 @@ class TakesAnyBytes(EpsilonGreedy):
     ) -> Self:
         self = cls(settings, reward_range)
         pairs: list[Any] = json.loads(state or b"[]")
-        self._arms = {a: (n, mean) for a, (n, mean) in pairs}
+        self._means.arms = {a: (n, mean) for a, (n, mean) in pairs}
         return self
 
 
@@ -177,7 +179,7 @@ class TakesAnyPolicy(EpsilonGreedy):
     """foreign_state_is_refused"""
 
     def state(self) -> bytes:
-        return pack({"arms": sorted(self._arms.items())}, {})
+        return pack({"arms": sorted(self._means.arms.items())}, {})
 
     @classmethod
     def from_state(
@@ -185,7 +187,7 @@ class TakesAnyPolicy(EpsilonGreedy):
     ) -> Self:
         self = cls(settings, reward_range)
         header, _ = unpack(state)
-        self._arms = {a: (n, mean) for a, (n, mean) in header.get("arms", [])}
+        self._means.arms = {a: (n, mean) for a, (n, mean) in header.get("arms", [])}
         return self
 
 
