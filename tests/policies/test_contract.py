@@ -20,13 +20,13 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"model": "shared"},
         {"model": "shared", "interactions": False},
     ],
-    "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}, {"window": 20}],
+    "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
-    "ucb1": [{"discount": 0.995, "alpha": 0.3}, {"window": 300, "alpha": 0.3}],
-    "kl_ucb": [{"discount": 0.995, "c": 3.0}, {"window": 300}],
-    "softmax": [{"discount": 0.995}, {"window": 300, "temperature": 0.1}],
-    "thompson_beta": [{"discount": 0.995}, {"window": 300, "prior": 0.9}],
-    "thompson_gaussian": [{"discount": 0.995, "noise": 0.1}, {"window": 300}],
+    "ucb1": [{"discount": 0.995, "alpha": 0.3}],
+    "kl_ucb": [{"window": 300}],
+    "softmax": [{"window": 300, "temperature": 0.1}],
+    "thompson_beta": [{"discount": 0.995}],
+    "thompson_gaussian": [{"window": 300, "prior": 0.9}],
 }
 SPECS = {
     " ".join([name, *(f"{k}={v}" for k, v in settings.items())]): ModelSpec(
