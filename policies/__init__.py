@@ -13,7 +13,7 @@ from policies.policy import Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
-    from policies.linucb import LinUCB
+    from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
     from policies.plain.kl_ucb import KLUCB
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from policies.plain.thompson_beta import ThompsonBeta
     from policies.plain.thompson_gaussian import ThompsonGaussian
     from policies.plain.ucb1 import UCB1
-    from policies.river import River
+    from policies.river.policy import River
     from policies.uniform import Uniform
-    from policies.vw import VW
+    from policies.vw.policy import VW
 
 _LAZY = {
     "EpsilonGreedy": "policies.plain.epsilon_greedy",
@@ -33,10 +33,10 @@ _LAZY = {
     "ThompsonBeta": "policies.plain.thompson_beta",
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
-    "LinUCB": "policies.linucb",
-    "River": "policies.river",
+    "LinUCB": "policies.linear.linucb",
+    "River": "policies.river.policy",
     "Uniform": "policies.uniform",
-    "VW": "policies.vw",
+    "VW": "policies.vw.policy",
 }
 
 __all__ = [

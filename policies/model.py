@@ -6,7 +6,7 @@ sorted by id; what it answers is put back into the request's order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import isfinite
 from operator import le
@@ -19,7 +19,7 @@ from policies.pack import pack, unpack
 from policies.policy import PolicyError
 from policies.registry import create, restore, settings_of
 from policies.standardise import Standardiser
-from policies.types import ActionSet, Interaction, Scored
+from policies.types import ActionSet, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.policy import Policy
-    from policies.types import Features
+    from policies.types import Features, Interaction
 
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
@@ -111,7 +111,13 @@ class Model:
         if not (0.99 <= mass <= 1.01 and scored.pmf.min() >= 0):
             raise PolicyError(f"{self.policy.name}: probabilities sum to {mass}")
         pmf = with_floor(scored.pmf / mass, self.spec.min_exploration)
-        return Scored((pmf / total(pmf))[back], scored.scores[back])
+        bases = None if scored.bases is None else scored.bases[:, back]
+        return Scored((pmf / total(pmf))[back], scored.scores[back], bases)
+
+    @property
+    def slotwise(self) -> bool:
+        """Whether each slot of a slate is asked for anew; see `Policy.slotwise`."""
+        return self.policy.slotwise
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
         """Learns from interactions, in order: moments first, then the policy. The only thing that changes state.
@@ -126,9 +132,7 @@ class Model:
             if self.spec.standardise:
                 self.standardiser.learn(taken)
             context, actions = self._standardised(taken.context, taken.actions)
-            self.policy.learn(
-                [Interaction(context, actions, taken.chosen, taken.pmf, taken.reward)]
-            )
+            self.policy.learn([replace(taken, context=context, actions=actions)])
 
     def state(self) -> bytes:
         """Canonical bytes: equal models give equal bytes in every process."""
@@ -152,7 +156,7 @@ def _in_order(raw: Interaction) -> Interaction:
     if _sorted(raw.actions.ids):
         return raw
     order, back, actions = _by_id(raw.actions)
-    return Interaction(raw.context, actions, int(back[raw.chosen]), raw.pmf[order], raw.reward)
+    return replace(raw, actions=actions, chosen=int(back[raw.chosen]), pmf=raw.pmf[order])
 
 
 def _sorted(ids: tuple[str, ...]) -> bool:
@@ -184,6 +188,9 @@ def _check(interaction: Interaction) -> None:
         raise PolicyError(
             f"pmf[{chosen}]: the chosen action's probability is {interaction.propensity}; must be in (0, 1]"
         )
+    bases = interaction.bases
+    if bases is not None and not all(0.0 <= p <= _MOST for p in bases.tolist()):
+        raise PolicyError(f"bases: are {bases}; probabilities must be in [0, 1]")
 
 
 def state_sha256(state: bytes) -> str:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from policies.types import ActionSet, Features, Interaction, Scored
 
 
@@ -49,6 +52,10 @@ class Policy(ABC):
     """Distributions whose version can change the arithmetic, and so opens a new epoch too. numpy is not one of
     them for a policy that sums in an explicit order and uses only + - * / and sqrt."""
 
+    slotwise: ClassVar[bool] = False
+    """Whether a slate's every slot is asked for anew, from what the slots before it left; the context then has a feature
+    that names the slot (`features.with_slot`). All others are asked once, and slots are drawn from that one pmf."""
+
     @abstractmethod
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
         """An untrained policy.
@@ -70,6 +77,13 @@ class Policy(ABC):
             actions: the K eligible actions, values standardised.
             seed: 64 random bits that belong to this event. The same seed gives the same pmf.
         """
+
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
+        """The rewards [K] that the policy expects, without any bonus for what is little known; None if it expects none.
+
+        Args: as for `pmf`.
+        """
+        return None
 
     @abstractmethod
     def learn(self, interactions: Sequence[Interaction]) -> None:

@@ -83,6 +83,8 @@ class Scored:
     scores: NDArray[
         np.float64
     ]  # [K] what ranks the actions, higher is better, in reward units if the policy has them
+    # [B, K] of a policy that mixes others: the pmf of each of them, without any floor. None of all other policies.
+    bases: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class Interaction:
     chosen: int  # index into actions
     pmf: NDArray[np.float64]  # [K] as it was played
     reward: float  # finite
+    # [B] of a policy that mixes others: what each of them had given the chosen action when it was drawn. None where
+    # that is not known, as in logs of other policies.
+    bases: NDArray[np.float64] | None = None
 
     @property
     def propensity(self) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 from river.base import Classifier, Regressor
 
 from policies import PolicyError
-from policies.reward_model import RewardModel
+from policies.river.reward_model import RewardModel
 
 LOGISTIC, LINEAR = "linear_model.LogisticRegression", "linear_model.LinearRegression"
 TWO_CLASSIFIERS = {"models": [LOGISTIC, {LOGISTIC: {"l2": 0.1}}], "metric": "metrics.Accuracy"}

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from river.utils import VectorDict
 
 from policies import PolicyError
-from policies.objects import decode, encode
+from policies.river.objects import decode, encode
 
 # As Any: River annotates some of its functions, and not others.
 naive_bayes, optim, proba, rules, stats, tree = (

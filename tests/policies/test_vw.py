@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from policies import vw_options
 from policies.features import encode_actions, encode_context
 from policies.model import ModelSpec
 from policies.policy import PolicyError
 from policies.sampler import Purpose, draw, uniform
 from policies.types import Features, Interaction
-from policies.vw import VW, VWSettings
-from policies.vw_options import command_line
-from policies.vw_workspace import Workspace, is_pure
+from policies.vw import options as vw_options
+from policies.vw.options import command_line
+from policies.vw.policy import VW, VWSettings
+from policies.vw.workspace import Workspace, is_pure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

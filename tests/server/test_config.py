@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from policies import ModelSpec
-from policies.linucb import LinUCBSettings
+from policies.linear.linucb import LinUCBSettings
 from server.config import Config
 from server.config_file import ConfigError, load
 from server.sections import AppConfig

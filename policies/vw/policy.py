@@ -23,8 +23,8 @@ from policies.features import action_index
 from policies.pack import pack, unpack
 from policies.policy import Policy, PolicyError, PolicySettings
 from policies.types import Scored
-from policies.vw_options import command_line
-from policies.vw_workspace import Workspace, is_pure
+from policies.vw.options import command_line
+from policies.vw.workspace import Workspace, is_pure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class VWSettings(PolicySettings):
 class VW(Policy):
     """A Vowpal Wabbit model with action dependent features.
 
-    A few options change the model whenever it predicts; `vw_workspace.is_pure` finds out. Then each pmf loads a copy from
+    A few options change the model whenever it predicts; `workspace.is_pure` finds out. Then each pmf loads a copy from
     the state, which is right but takes milliseconds. VW has no seed per prediction, so `seed` changes nothing.
 
     The same log gives the same bits in every process on one machine. Another CPU may round differently: VW uses the

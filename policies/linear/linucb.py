@@ -13,9 +13,9 @@ from pydantic import Field
 
 from policies.exploration import greedy
 from policies.features import action_index
+from policies.linear.ridge import Ridge, bounded, predict
 from policies.pack import pack, unpack
 from policies.policy import Policy, PolicyError, PolicySettings
-from policies.ridge import Ridge, bounded, predict
 from policies.types import Scored
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from policies.exploration import epsilon, greedy, squarecb
 from policies.features import action_index
 from policies.pack import pack, unpack
 from policies.policy import Policy, PolicyError, PolicySettings
-from policies.reward_model import RewardModel
+from policies.river.reward_model import RewardModel
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RiverSettings(PolicySettings):
 
     model: JsonValue = Field(
         default=_LOGISTIC,
-        description="A class of River's, alone or with its parameters: see river_spec. Classifiers suit rewards at "
+        description="A class of River's, alone or with its parameters: see docs/policies.md. Classifiers suit rewards at "
         "either end of their range, regressors any. Leave scalers out: named numbers are standardised already, and River's "
         "scalers turn whatever never changes, such as an action's id, into 0.",
     )

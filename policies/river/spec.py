@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from river.base import Base
 
-from policies.allowlist import PACKAGES, is_river, name_of
 from policies.policy import PolicyError
+from policies.river.allowlist import PACKAGES, is_river, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from river.base import Classifier, MultiLabelClassifier, MultiTargetRegressor, Regressor
 from river.compose import Pipeline
 
-from policies.objects import decode, encode
 from policies.policy import PolicyError
-from policies.river_spec import build
+from policies.river.objects import decode, encode
+from policies.river.spec import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from policies.river_spec import Spec
+    from policies.river.spec import Spec
 
     Row = Mapping[int, float]  # one action's features, by the hash of their names
 
@@ -42,7 +42,7 @@ class RewardModel:
     the next, as in factorization machines, which draw random weights for new features, the estimator is refused.
 
     Args:
-        spec: see `river_spec`.
+        spec: see `policies.river.spec`.
         saved: what `save` gave, together with the numbers; None for an untrained model.
 
     Raises:

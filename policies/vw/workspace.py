@@ -19,7 +19,7 @@ from policies.policy import PolicyError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from policies.vw_options import CommandLine
+    from policies.vw.options import CommandLine
 
 # VW is quiet. Its counters go on where a saved model stopped: VW would reset them, and then neither does saving a
 # loaded model give the same bytes, nor does going on from one equal not having stopped.
@@ -29,7 +29,7 @@ _ALWAYS = ["--quiet", "--preserve_performance_counters"]
 class Workspace:
     """A model in memory: made new, or loaded from what `save` gave.
 
-    The caller hands over text lines of VW's format, the shared line first. They are trusted: see `policies.vw`.
+    The caller hands over text lines of VW's format, the shared line first. They are trusted: see `policies.vw.policy`.
 
     Raises:
         PolicyError: VW refuses the command line or the model; the message is VW's own.

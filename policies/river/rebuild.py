@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from policies.allowlist import CALLED, RefusedError, find_class, find_function, is_river, name_of
+from policies.river.allowlist import (
+    CALLED,
+    RefusedError,
+    find_class,
+    find_function,
+    is_river,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from policies.allowlist import CALLED, RefusedError, find_class, find_function, name_of
 from policies.policy import PolicyError
-from policies.rebuild import KINDS, rebuild
+from policies.river.allowlist import CALLED, RefusedError, find_class, find_function, name_of
+from policies.river.rebuild import KINDS, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping

@@ -1,0 +1,1 @@
+"""Any River estimator as a model of rewards, saved without pickles."""

@@ -1,0 +1,1 @@
+"""Vowpal Wabbit behind guards: which options run, how examples are written, how models are saved."""
