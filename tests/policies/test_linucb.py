@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from river.datasets import ImageSegments
 
-from policies import ActionSet, Features, Interaction, LinUCB, ModelSpec, PolicyError, linucb, ridge
+from policies import ActionSet, Features, Interaction, LinUCB, ModelSpec, PolicyError
 from policies.checks import CHECKS, it_learns, names_are_only_names
 from policies.features import action_index, encode_actions, encode_context
+from policies.linear import linucb, ridge
 from policies.linear.linucb import BIAS
 from policies.pack import pack, unpack
 from policies.registry import create, restore
