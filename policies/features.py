@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# The namespace of what names a slot. No namespace of a request has it, as theirs are letters.
+SLOT = ord("0")
+
 __all__ = [
+    "SLOT",
     "FeatureError",
     "NamedActionFeatures",
     "NamedFeatures",
@@ -24,6 +28,7 @@ __all__ = [
     "encode_context",
     "feature_index",
     "namespace_letter",
+    "with_slot",
 ]
 
 
@@ -125,6 +130,16 @@ def encode_actions(
             builder.vectors([""], [group.vector_size], group.vector_data)
     start, features = builder.finish()
     return ActionSet(tuple(ids), start, features)
+
+
+def with_slot(context: Features, name: str) -> Features:
+    """The context with one feature more, in front, which says which slot is to be filled."""
+    return Features(
+        np.concatenate((np.array([feature_index("slot", name)], np.uint64), context.index)),
+        np.concatenate((np.ones(1), context.value)),
+        np.concatenate((np.array([SLOT], np.uint8), context.namespace)),
+        np.concatenate((np.zeros(1, np.bool_), context.numeric)),
+    )
 
 
 class _Builder:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rankd.v1 import features_pb2 as rankd_dot_v1_dot_features__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rankd/v1/decisions.proto\x12\x08rankd.v1\x1a\x17rankd/v1/features.proto\"\xe5\x01\n\x0bRankRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12#\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x12.rankd.v1.Features\x12\x12\n\naction_ids\x18\x04 \x03(\t\x12\x31\n\x0f\x61\x63tion_features\x18\x05 \x03(\x0b\x32\x18.rankd.v1.ActionFeatures\x12\x14\n\x0c\x65xcluded_ids\x18\x06 \x03(\t\x12\x10\n\x08slot_ids\x18\x07 \x03(\t\x12\t\n\x01k\x18\x08 \x01(\r\x12\x18\n\x10\x64\x65\x66\x65r_activation\x18\t \x01(\x08\"\xfa\x01\n\tRankReply\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x11\n\taction_id\x18\x03 \x01(\t\x12\x0f\n\x07ranking\x18\x04 \x03(\t\x12\x15\n\rprobabilities\x18\x05 \x03(\x01\x12\x10\n\x08slot_ids\x18\x06 \x03(\t\x12\x17\n\x0fslot_action_ids\x18\x07 \x03(\t\x12\x1a\n\x12slot_probabilities\x18\x08 \x03(\x01\x12\r\n\x05\x65poch\x18\t \x01(\x04\x12\x15\n\rmodel_version\x18\n \x01(\x04\x12\x1e\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x0f.rankd.v1.Error\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0f\n\x07message\x18\x02 \x01(\t\";\n\x10RankBatchRequest\x12\'\n\x08requests\x18\x01 \x03(\x0b\x32\x15.rankd.v1.RankRequest\"6\n\x0eRankBatchReply\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.rankd.v1.RankReply\"\x86\x01\n\rRewardRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0f\n\x07slot_id\x18\x04 \x01(\t\x12\x11\n\treward_id\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x07 \x01(\x04\"\x1f\n\x0bRewardReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\">\n\x12RewardBatchRequest\x12(\n\x07rewards\x18\x01 \x03(\x0b\x32\x17.rankd.v1.RewardRequest\"%\n\x10RewardBatchReply\x12\x11\n\tsequences\x18\x01 \x03(\x04\"0\n\x0f\x41\x63tivateRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"!\n\rActivateReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x32\x83\x03\n\tDecisions\x12\x32\n\x04Rank\x12\x15.rankd.v1.RankRequest\x1a\x13.rankd.v1.RankReply\x12\x41\n\tRankBatch\x12\x1a.rankd.v1.RankBatchRequest\x1a\x18.rankd.v1.RankBatchReply\x12<\n\nRankStream\x12\x15.rankd.v1.RankRequest\x1a\x13.rankd.v1.RankReply(\x01\x30\x01\x12\x38\n\x06Reward\x12\x17.rankd.v1.RewardRequest\x1a\x15.rankd.v1.RewardReply\x12G\n\x0bRewardBatch\x12\x1c.rankd.v1.RewardBatchRequest\x1a\x1a.rankd.v1.RewardBatchReply\x12>\n\x08\x41\x63tivate\x12\x19.rankd.v1.ActivateRequest\x1a\x17.rankd.v1.ActivateReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rankd/v1/decisions.proto\x12\x08rankd.v1\x1a\x17rankd/v1/features.proto\"\xe5\x01\n\x0bRankRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12#\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x12.rankd.v1.Features\x12\x12\n\naction_ids\x18\x04 \x03(\t\x12\x31\n\x0f\x61\x63tion_features\x18\x05 \x03(\x0b\x32\x18.rankd.v1.ActionFeatures\x12\x14\n\x0c\x65xcluded_ids\x18\x06 \x03(\t\x12\x10\n\x08slot_ids\x18\x07 \x03(\t\x12\t\n\x01k\x18\x08 \x01(\r\x12\x18\n\x10\x64\x65\x66\x65r_activation\x18\t \x01(\x08\"\x8b\x02\n\tRankReply\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x11\n\taction_id\x18\x03 \x01(\t\x12\x0f\n\x07ranking\x18\x04 \x03(\t\x12\x15\n\rprobabilities\x18\x05 \x03(\x01\x12\x10\n\x08slot_ids\x18\x06 \x03(\t\x12\x17\n\x0fslot_action_ids\x18\x07 \x03(\t\x12\x1a\n\x12slot_probabilities\x18\x08 \x03(\x01\x12\r\n\x05\x65poch\x18\t \x01(\x04\x12\x15\n\rmodel_version\x18\n \x01(\x04\x12\x0f\n\x07sampler\x18\x0c \x01(\t\x12\x1e\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x0f.rankd.v1.Error\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0f\n\x07message\x18\x02 \x01(\t\";\n\x10RankBatchRequest\x12\'\n\x08requests\x18\x01 \x03(\x0b\x32\x15.rankd.v1.RankRequest\"6\n\x0eRankBatchReply\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.rankd.v1.RankReply\"\x86\x01\n\rRewardRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0f\n\x07slot_id\x18\x04 \x01(\t\x12\x11\n\treward_id\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x07 \x01(\x04\"\x1f\n\x0bRewardReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\">\n\x12RewardBatchRequest\x12(\n\x07rewards\x18\x01 \x03(\x0b\x32\x17.rankd.v1.RewardRequest\"%\n\x10RewardBatchReply\x12\x11\n\tsequences\x18\x01 \x03(\x04\"0\n\x0f\x41\x63tivateRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"!\n\rActivateReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x32\x83\x03\n\tDecisions\x12\x32\n\x04Rank\x12\x15.rankd.v1.RankRequest\x1a\x13.rankd.v1.RankReply\x12\x41\n\tRankBatch\x12\x1a.rankd.v1.RankBatchRequest\x1a\x18.rankd.v1.RankBatchReply\x12<\n\nRankStream\x12\x15.rankd.v1.RankRequest\x1a\x13.rankd.v1.RankReply(\x01\x30\x01\x12\x38\n\x06Reward\x12\x17.rankd.v1.RewardRequest\x1a\x15.rankd.v1.RewardReply\x12G\n\x0bRewardBatch\x12\x1c.rankd.v1.RewardBatchRequest\x1a\x1a.rankd.v1.RewardBatchReply\x12>\n\x08\x41\x63tivate\x12\x19.rankd.v1.ActivateRequest\x1a\x17.rankd.v1.ActivateReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,25 +35,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKREQUEST']._serialized_start=64
   _globals['_RANKREQUEST']._serialized_end=293
   _globals['_RANKREPLY']._serialized_start=296
-  _globals['_RANKREPLY']._serialized_end=546
-  _globals['_ERROR']._serialized_start=548
-  _globals['_ERROR']._serialized_end=586
-  _globals['_RANKBATCHREQUEST']._serialized_start=588
-  _globals['_RANKBATCHREQUEST']._serialized_end=647
-  _globals['_RANKBATCHREPLY']._serialized_start=649
-  _globals['_RANKBATCHREPLY']._serialized_end=703
-  _globals['_REWARDREQUEST']._serialized_start=706
-  _globals['_REWARDREQUEST']._serialized_end=840
-  _globals['_REWARDREPLY']._serialized_start=842
-  _globals['_REWARDREPLY']._serialized_end=873
-  _globals['_REWARDBATCHREQUEST']._serialized_start=875
-  _globals['_REWARDBATCHREQUEST']._serialized_end=937
-  _globals['_REWARDBATCHREPLY']._serialized_start=939
-  _globals['_REWARDBATCHREPLY']._serialized_end=976
-  _globals['_ACTIVATEREQUEST']._serialized_start=978
-  _globals['_ACTIVATEREQUEST']._serialized_end=1026
-  _globals['_ACTIVATEREPLY']._serialized_start=1028
-  _globals['_ACTIVATEREPLY']._serialized_end=1061
-  _globals['_DECISIONS']._serialized_start=1064
-  _globals['_DECISIONS']._serialized_end=1451
+  _globals['_RANKREPLY']._serialized_end=563
+  _globals['_ERROR']._serialized_start=565
+  _globals['_ERROR']._serialized_end=603
+  _globals['_RANKBATCHREQUEST']._serialized_start=605
+  _globals['_RANKBATCHREQUEST']._serialized_end=664
+  _globals['_RANKBATCHREPLY']._serialized_start=666
+  _globals['_RANKBATCHREPLY']._serialized_end=720
+  _globals['_REWARDREQUEST']._serialized_start=723
+  _globals['_REWARDREQUEST']._serialized_end=857
+  _globals['_REWARDREPLY']._serialized_start=859
+  _globals['_REWARDREPLY']._serialized_end=890
+  _globals['_REWARDBATCHREQUEST']._serialized_start=892
+  _globals['_REWARDBATCHREQUEST']._serialized_end=954
+  _globals['_REWARDBATCHREPLY']._serialized_start=956
+  _globals['_REWARDBATCHREPLY']._serialized_end=993
+  _globals['_ACTIVATEREQUEST']._serialized_start=995
+  _globals['_ACTIVATEREQUEST']._serialized_end=1043
+  _globals['_ACTIVATEREPLY']._serialized_start=1045
+  _globals['_ACTIVATEREPLY']._serialized_end=1078
+  _globals['_DECISIONS']._serialized_start=1081
+  _globals['_DECISIONS']._serialized_end=1468
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ class RankRequest(_message.Message):
     def __init__(self, app: _Optional[str] = ..., event_id: _Optional[str] = ..., context: _Optional[_Iterable[_Union[_features_pb2.Features, _Mapping]]] = ..., action_ids: _Optional[_Iterable[str]] = ..., action_features: _Optional[_Iterable[_Union[_features_pb2.ActionFeatures, _Mapping]]] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., slot_ids: _Optional[_Iterable[str]] = ..., k: _Optional[int] = ..., defer_activation: bool = ...) -> None: ...
 
 class RankReply(_message.Message):
-    __slots__ = ("event_id", "decision_id", "action_id", "ranking", "probabilities", "slot_ids", "slot_action_ids", "slot_probabilities", "epoch", "model_version", "error")
+    __slots__ = ("event_id", "decision_id", "action_id", "ranking", "probabilities", "slot_ids", "slot_action_ids", "slot_probabilities", "epoch", "model_version", "sampler", "error")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     ACTION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class RankReply(_message.Message):
     SLOT_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     decision_id: str
@@ -52,8 +53,9 @@ class RankReply(_message.Message):
     slot_probabilities: _containers.RepeatedScalarFieldContainer[float]
     epoch: int
     model_version: int
+    sampler: str
     error: Error
-    def __init__(self, event_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., action_id: _Optional[str] = ..., ranking: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., slot_ids: _Optional[_Iterable[str]] = ..., slot_action_ids: _Optional[_Iterable[str]] = ..., slot_probabilities: _Optional[_Iterable[float]] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., action_id: _Optional[str] = ..., ranking: _Optional[_Iterable[str]] = ..., probabilities: _Optional[_Iterable[float]] = ..., slot_ids: _Optional[_Iterable[str]] = ..., slot_action_ids: _Optional[_Iterable[str]] = ..., slot_probabilities: _Optional[_Iterable[float]] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., sampler: _Optional[str] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message")

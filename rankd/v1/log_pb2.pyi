@@ -81,7 +81,7 @@ class Record(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("context", "action_ids", "action_features", "excluded_ids", "slot_ids", "defer_activation", "pmf", "ranking", "slot_probabilities", "sampler", "epoch", "model_version", "mode", "request_hash", "preferred")
+    __slots__ = ("context", "action_ids", "action_features", "excluded_ids", "slot_ids", "defer_activation", "pmf", "ranking", "slot_probabilities", "sampler", "epoch", "model_version", "mode", "request_hash", "preferred", "slot_pmfs", "base_probabilities")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ACTION_IDS_FIELD_NUMBER: _ClassVar[int]
     ACTION_FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,8 @@ class Decision(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_HASH_FIELD_NUMBER: _ClassVar[int]
     PREFERRED_FIELD_NUMBER: _ClassVar[int]
+    SLOT_PMFS_FIELD_NUMBER: _ClassVar[int]
+    BASE_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     context: _containers.RepeatedCompositeFieldContainer[_features_pb2.Features]
     action_ids: _containers.RepeatedScalarFieldContainer[str]
     action_features: _containers.RepeatedCompositeFieldContainer[_features_pb2.ActionFeatures]
@@ -112,7 +114,9 @@ class Decision(_message.Message):
     mode: Mode
     request_hash: bytes
     preferred: int
-    def __init__(self, context: _Optional[_Iterable[_Union[_features_pb2.Features, _Mapping]]] = ..., action_ids: _Optional[_Iterable[str]] = ..., action_features: _Optional[_Iterable[_Union[_features_pb2.ActionFeatures, _Mapping]]] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., slot_ids: _Optional[_Iterable[str]] = ..., defer_activation: bool = ..., pmf: _Optional[_Iterable[float]] = ..., ranking: _Optional[_Iterable[int]] = ..., slot_probabilities: _Optional[_Iterable[float]] = ..., sampler: _Optional[str] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., request_hash: _Optional[bytes] = ..., preferred: _Optional[int] = ...) -> None: ...
+    slot_pmfs: _containers.RepeatedScalarFieldContainer[float]
+    base_probabilities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, context: _Optional[_Iterable[_Union[_features_pb2.Features, _Mapping]]] = ..., action_ids: _Optional[_Iterable[str]] = ..., action_features: _Optional[_Iterable[_Union[_features_pb2.ActionFeatures, _Mapping]]] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., slot_ids: _Optional[_Iterable[str]] = ..., defer_activation: bool = ..., pmf: _Optional[_Iterable[float]] = ..., ranking: _Optional[_Iterable[int]] = ..., slot_probabilities: _Optional[_Iterable[float]] = ..., sampler: _Optional[str] = ..., epoch: _Optional[int] = ..., model_version: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., request_hash: _Optional[bytes] = ..., preferred: _Optional[int] = ..., slot_pmfs: _Optional[_Iterable[float]] = ..., base_probabilities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Reward(_message.Message):
     __slots__ = ("value", "slot_id", "reward_id", "decision_id")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import fsum
 from typing import TYPE_CHECKING
 
+from server.fold.interactions import slot_pmf
 from server.fold.joined import JoinFold
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _pmf(
     """The probabilities that the slot was drawn with: the first one's pmf, shared out anew among what is left."""
     if probability == 1.0:  # the baseline's turn, or the only action that could be drawn
         return [float(k == chosen) for k in left]
-    pmf = [decision.pmf[k] for k in left]
+    drawn_from = slot_pmf(decision, slot)
+    pmf = [drawn_from[k] for k in left]
     if slot == 0:
         return pmf
     mass = fsum(pmf)

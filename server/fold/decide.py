@@ -6,14 +6,16 @@ Serving calls it to answer; `verify` calls it to check what was answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from policies.features import encode_actions, encode_context
-from policies.sampler import Purpose, draw_without_replacement, seed, uniform
+from policies.features import encode_actions, encode_context, with_slot
+from policies.sampler import Purpose, draw, draw_without_replacement, seed, uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from policies import ActionSet, Features, Model
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from rankd.v1 import log_pb2 as pb
     from server.fold.settings import FoldSettings
 
-SAMPLER = "plackett-luce"
+# How the slots after the first are drawn: from what the slots before left of the first one's pmf ...
+PLACKETT_LUCE = "plackett-luce"
+# ... or from a pmf of the slot's own, if the policy is one that looks at slots.
+PER_SLOT = "per-slot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +66,131 @@ class Answer:
     ranking: list[int]  # indices: each slot's action, then the other eligible ones, best first
     slot_probabilities: list[float]  # of each slot's action, given the slots before it
     preferred: int  # the first slot's action had the policy been free to choose
+    sampler: str  # PLACKETT_LUCE or PER_SLOT
+    slot_pmfs: list[float]  # if PER_SLOT: the pmf of each slot after the first, [K] after [K]
+    base_probabilities: list[
+        float
+    ]  # what each of B mixed policies gave each slot's action, [B] after [B]
 
 
 def decide(
-    question: Question, slots: int, event_id: str, model: Model, settings: FoldSettings
+    question: Question,
+    slots: Sequence[str],
+    event_id: str,
+    model: Model,
+    settings: FoldSettings,
 ) -> Answer:
-    """Chooses an action for each of `slots` >= 1 slots (at most as many as are eligible)."""
+    """Chooses an action for each slot.
+
+    Args:
+        slots: their names, at most as many as actions are eligible; one without a name where the request has none.
+    """
     salt = bytes.fromhex(settings.salt)
     eligible = question.eligible
-    scored = model.pmf(question.context, question.actions, seed(salt, Purpose.POLICY, 0, event_id))
-    pmf, scores = scored.pmf, scored.scores
-    order = [int(k) for k in np.argsort(-scores, kind="stable")]
-    draws = min(slots, int(np.count_nonzero(pmf)))
-    us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(draws)]
-    drawn, probabilities = draw_without_replacement(pmf, us)
-    if draws < slots:  # without a floor not all have a probability: the best others follow
-        drawn += [k for k in order if k not in drawn][: slots - draws]
-        probabilities += [1.0] * (slots - draws)
+    pick = _slot_by_slot if model.slotwise else _at_once
+    picked = pick(question, slots, event_id, model, salt)
+    drawn, probabilities = picked.drawn, picked.probabilities
+    pmf, pmfs = picked.pmfs[0], picked.pmfs[1:]
     preferred = int(eligible[drawn[0]])
     if settings.mode != "online":
         first = np.argsort(eligible, kind="stable")
-        drawn, probabilities = [int(k) for k in first[:slots]], [1.0] * slots
-        pmf = np.zeros(len(eligible))
-        pmf[drawn[0]] = 1.0
-    taken = set(drawn)
-    rest = [k for k in order if k not in taken]
+        drawn, probabilities = [int(k) for k in first[: len(slots)]], [1.0] * len(slots)
+        pmf, pmfs = _certain(drawn[0], pmf), [_certain(k, pmf) for k in drawn[1 : 1 + len(pmfs)]]
+    rest = [k for k in picked.order if k not in set(drawn)]
+    return Answer(
+        pmf=_spread(pmf, question),
+        ranking=[int(eligible[k]) for k in (*drawn, *rest)],
+        slot_probabilities=probabilities,
+        preferred=preferred,
+        sampler=PER_SLOT if model.slotwise else PLACKETT_LUCE,
+        slot_pmfs=[p for each in pmfs for p in _spread(each, question).tolist()],
+        base_probabilities=_base_probabilities(picked.bases, drawn),
+    )
+
+
+class _Picked(NamedTuple):
+    """Indices and arrays [E] are of the eligible actions."""
+
+    drawn: list[int]  # for each slot
+    probabilities: list[float]  # of these, given the slots before
+    pmfs: list[
+        NDArray[np.float64]
+    ]  # [E] each: of the first slot, and of each other one that has its own
+    order: list[int]  # all, best first
+    bases: list[NDArray[np.float64]]  # [B, E] each, in the same way; empty if none are mixed
+
+
+def _at_once(
+    question: Question, slots: Sequence[str], event_id: str, model: Model, salt: bytes
+) -> _Picked:
+    """One pmf, from which all slots are drawn without replacement."""
+    scored = model.pmf(question.context, question.actions, seed(salt, Purpose.POLICY, 0, event_id))
+    order = _best_first(scored.scores)
+    draws = min(len(slots), int(np.count_nonzero(scored.pmf)))
+    us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(draws)]
+    drawn, probabilities = draw_without_replacement(scored.pmf, us)
+    if draws < len(slots):  # without a floor not all have a probability: the best others follow
+        drawn += [k for k in order if k not in drawn][: len(slots) - draws]
+        probabilities += [1.0] * (len(slots) - draws)
+    bases = [] if scored.bases is None else [scored.bases]
+    return _Picked(drawn, probabilities, [scored.pmf], order, bases)
+
+
+def _slot_by_slot(
+    question: Question, slots: Sequence[str], event_id: str, model: Model, salt: bytes
+) -> _Picked:
+    """A pmf for each slot, over what the slots before it left."""
+    count = len(question.eligible)
+    left = np.arange(count)
+    picked = _Picked([], [], [], [], [])
+    for slot, name in enumerate(slots):
+        actions = question.actions.take(left) if slot else question.actions
+        context = with_slot(question.context, name)
+        scored = model.pmf(context, actions, seed(salt, Purpose.POLICY, slot, event_id))
+        if not slot:
+            picked.order.extend(_best_first(scored.scores))
+        k = draw(scored.pmf, uniform(salt, Purpose.DRAW, slot, event_id))
+        picked.drawn.append(int(left[k]))
+        picked.probabilities.append(min(1.0, float(scored.pmf[k])))
+        pmf = np.zeros(count)
+        pmf[left] = scored.pmf
+        picked.pmfs.append(pmf)
+        if scored.bases is not None:
+            bases = np.zeros((len(scored.bases), count))
+            bases[:, left] = scored.bases
+            picked.bases.append(bases)
+        left = np.delete(left, k)
+    return picked
+
+
+def _best_first(scores: NDArray[np.float64]) -> list[int]:
+    return [int(k) for k in np.argsort(-scores, kind="stable")]
+
+
+def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:
+    pmf = np.zeros_like(like)
+    pmf[k] = 1.0
+    return pmf
+
+
+def _spread(pmf: NDArray[np.float64], question: Question) -> NDArray[np.float64]:
+    """A pmf over the eligible actions as one over all that the request has."""
     full = np.zeros(question.count)
-    full[eligible] = pmf
-    ranking = [int(eligible[k]) for k in (*drawn, *rest)]
-    return Answer(full, ranking, probabilities, preferred)
+    full[question.eligible] = pmf
+    return full
+
+
+def _base_probabilities(bases: list[NDArray[np.float64]], drawn: list[int]) -> list[float]:
+    """What each mixed policy gave each slot's action, given the slots before: its share of what they left, or, where
+    it left nothing, an equal share."""
+    if not bases:
+        return []
+    found: list[float] = []
+    left = np.arange(bases[0].shape[1])
+    for slot, k in enumerate(drawn):
+        pmfs = bases[min(slot, len(bases) - 1)]
+        masses = np.add.accumulate(pmfs[:, left], axis=1)[:, -1]
+        shares = np.where(masses > 0, pmfs[:, k] / np.where(masses > 0, masses, 1.0), 1 / len(left))
+        found += np.minimum(shares, 1.0).tolist()
+        left = left[left != k]
+    return found

@@ -15,6 +15,7 @@ from policies import state_sha256
 from rankd.v1 import log_pb2 as pb
 from server.fold.decide import Question, decide
 from server.fold.fold import AppFold
+from server.fold.interactions import slot_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ def _check(fold: AppFold, source: LogSource, decisions: list[int], result: Verif
         try:
             answer = decide(
                 Question.of(logged),
-                len(logged.slot_probabilities),
+                slot_names(logged),
                 record.event_id,
                 model,
                 settings,
@@ -150,6 +151,9 @@ def _check(fold: AppFold, source: LogSource, decisions: list[int], result: Verif
             ("ranking", answer.ranking, list(logged.ranking)),
             ("slot_probabilities", answer.slot_probabilities, list(logged.slot_probabilities)),
             ("preferred", answer.preferred, logged.preferred),
+            ("sampler", answer.sampler, logged.sampler),
+            ("slot_pmfs", answer.slot_pmfs, list(logged.slot_pmfs)),
+            ("base_probabilities", answer.base_probabilities, list(logged.base_probabilities)),
         )
         wrong = [
             f"{name} {theirs}, expected {ours}" for name, ours, theirs in expected if ours != theirs

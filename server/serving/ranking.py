@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from policies.features import FeatureError
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import SAMPLER, Question, decide
+from server.fold.decide import Question, decide
 from server.fold.settings import MODES
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
 from server.serving.validation import check_rank
@@ -79,13 +79,14 @@ def complete(asked: Asked, served: Served, limits: Limits) -> bytes:
         question = Question.of(asked.request, limits.magnitude)
     except FeatureError as error:
         raise InvalidArgumentError(error.field, error.reason) from error
-    slots = max(1, len(asked.slots))
-    answer = decide(question, slots, asked.event_id, served.model, served.settings)
+    answer = decide(question, asked.slots or [""], asked.event_id, served.model, served.settings)
     decision = asked.decision
     decision.pmf.extend(answer.pmf.tolist())
     decision.ranking.extend(answer.ranking)
     decision.slot_probabilities.extend(answer.slot_probabilities)
-    decision.sampler = SAMPLER
+    decision.sampler = answer.sampler
+    decision.slot_pmfs.extend(answer.slot_pmfs)
+    decision.base_probabilities.extend(answer.base_probabilities)
     decision.epoch, decision.model_version = served.epoch, served.version
     decision.mode = MODES[served.settings.mode]
     decision.preferred = answer.preferred
@@ -113,4 +114,5 @@ def to_reply(asked: Asked) -> api.RankReply | ServiceError:
         reply.slot_ids.extend(decision.slot_ids)
         reply.slot_action_ids.extend(ids[k] for k in ranking[: len(decision.slot_ids)])
         reply.slot_probabilities.extend(decision.slot_probabilities)
+        reply.sampler = decision.sampler
     return reply

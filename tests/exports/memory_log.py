@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from policies import state_sha256
 from policies.registry import libraries
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import SAMPLER, Question, decide
+from server.fold.decide import Question, decide
 from server.fold.fold import AppFold
 from server.fold.records import LogError, LogRecord
 from server.fold.settings import MODES, FoldSettings
@@ -127,12 +127,14 @@ class MemoryLog:
             context.numeric_values.extend(numbers.values())
             asked["context"] = [context]
         decision = pb.Decision(action_ids=actions, **asked)
-        slots = max(1, len(decision.slot_ids))
+        slots = list(decision.slot_ids) or [""]
         answer = decide(Question.of(decision), slots, event_id, fold.model, fold.settings)
         decision.pmf.extend(answer.pmf.tolist())
         decision.ranking.extend(answer.ranking)
         decision.slot_probabilities.extend(answer.slot_probabilities)
-        decision.sampler = SAMPLER
+        decision.sampler = answer.sampler
+        decision.slot_pmfs.extend(answer.slot_pmfs)
+        decision.base_probabilities.extend(answer.base_probabilities)
         decision.epoch, decision.model_version = fold.epoch, fold.version
         decision.mode = MODES[fold.settings.mode]
         decision.request_hash = b"0123456789abcdef"

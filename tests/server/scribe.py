@@ -11,7 +11,7 @@ from policies import state_sha256
 from policies.registry import libraries
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import SAMPLER, Question, decide
+from server.fold.decide import Question, decide
 from server.fold.fold import AppFold
 from server.fold.records import LogRecord
 from server.fold.settings import MODES, FoldSettings
@@ -122,7 +122,7 @@ class Scribe:
         settings = self.fold.settings
         assert settings is not None
         slots = list(request.slot_ids)
-        answer = decide(Question.of(request), max(1, len(slots)), event_id, model, settings)
+        answer = decide(Question.of(request), slots or [""], event_id, model, settings)
         decision = pb.Decision(
             context=request.context,
             action_ids=request.action_ids,
@@ -133,7 +133,9 @@ class Scribe:
             pmf=answer.pmf.tolist(),
             ranking=answer.ranking,
             slot_probabilities=answer.slot_probabilities,
-            sampler=SAMPLER,
+            sampler=answer.sampler,
+            slot_pmfs=answer.slot_pmfs,
+            base_probabilities=answer.base_probabilities,
             epoch=epoch,
             model_version=version,
             mode=MODES[settings.mode],

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import Model
+from policies import ActionSet, Features, Model, PolicySettings, Scored, Uniform
+from policies.features import encode_context, with_slot
 from policies.sampler import Purpose, uniform
+from policies.standardise import Standardiser
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.fold.decide import Answer, Question, decide
@@ -41,7 +43,8 @@ def answer(
     **changes: object,
 ) -> Answer:
     settings = SETTINGS.model_copy(update=changes)
-    return decide(Question.of(asked), slots, event_id, model or settings.spec().build(), settings)
+    names = [str(slot) for slot in range(slots)]
+    return decide(Question.of(asked), names, event_id, model or settings.spec().build(), settings)
 
 
 def by_id(asked: api.RankRequest, found: Answer) -> tuple[dict[str, float], list[str]]:
@@ -150,7 +153,7 @@ def test_what_is_learned_is_what_was_played(trained: Model, seed: int, mode: str
     """Each slot's interaction has the pmf that its action was drawn from."""
     asked = random_request(random.Random(seed))
     settings = FoldSettings.model_validate({**SETTINGS.model_dump(), "mode": mode})
-    slots = max(1, len(asked.slot_ids))
+    slots = list(asked.slot_ids) or [""]
     found = decide(Question.of(asked), slots, str(seed), trained, settings)
     decision = pb.Decision(
         context=asked.context,
@@ -161,10 +164,78 @@ def test_what_is_learned_is_what_was_played(trained: Model, seed: int, mode: str
         ranking=found.ranking,
         slot_probabilities=found.slot_probabilities,
     )
-    learned = list(interactions(decision, dict.fromkeys(range(slots), 0.5)))
-    assert len(learned) == slots
+    learned = list(interactions(decision, dict.fromkeys(range(len(slots)), 0.5)))
+    assert len(learned) == len(slots)
     for slot, interaction in enumerate(learned):
         assert interaction.actions.ids[interaction.chosen] == asked.action_ids[found.ranking[slot]]
         assert interaction.pmf.sum() == pytest.approx(1.0, abs=1e-12)
         assert interaction.propensity == pytest.approx(found.slot_probabilities[slot], abs=1e-12)
         assert len(interaction.actions) == len(found.ranking) - slot
+
+
+class TwoMinds(Uniform):
+    """Mixes two policies: one that always plays the first action by id, one that plays all alike."""
+
+    def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        count = len(actions)
+        first, alike = np.eye(count)[0], np.full(count, 1 / count)
+        return Scored((first + alike) / 2, np.arange(count, 0.0, -1.0), np.array([first, alike]))
+
+
+class BySlot(Uniform):
+    """Prefers another action in every slot: the one whose turn it is by the slot's name."""
+
+    slotwise = True
+
+    def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        turn = [with_slot(NOTHING, str(slot)).index[0] for slot in range(9)].index(context.index[0])
+        pmf = np.ones(len(actions))
+        pmf[turn % len(actions)] = 3.0
+        return Scored(pmf / pmf.sum(), pmf)
+
+
+NOTHING = encode_context([])
+
+
+def test_what_each_mixed_policy_gave_each_slots_action_is_told() -> None:
+    """By hand: after its only action is gone, the first policy has nothing left, and counts as uniform."""
+    model = Model(SETTINGS.spec(), TwoMinds(PolicySettings(), (0.0, 1.0)), Standardiser())
+    for i in range(50):
+        found = answer(request("b", "c", "a"), model, slots=3, event_id=str(i))
+        expected: list[float] = []
+        left = ["a", "b", "c"]
+        for k in found.ranking:
+            action = "bca"[k]
+            one = float(action == "a") if "a" in left else 1 / len(left)
+            expected += [one, 1 / len(left)]
+            left.remove(action)
+        assert found.base_probabilities == pytest.approx(expected, abs=1e-15)
+
+
+@given(seed=st.integers(0, 1_000), mode=st.sampled_from(["online", "apprentice"]))
+def test_a_policy_that_looks_at_slots_has_a_pmf_for_each(seed: int, mode: str) -> None:
+    model = Model(SETTINGS.spec(), BySlot(PolicySettings(), (0.0, 1.0)), Standardiser())
+    asked = request("d", "b", "a", "c", excluded=("d",))
+    settings = FoldSettings.model_validate({**SETTINGS.model_dump(), "mode": mode})
+    found = decide(Question.of(asked), ["0", "1", "2"], str(seed), model, settings)
+    decision = pb.Decision(
+        action_ids=asked.action_ids,
+        excluded_ids=asked.excluded_ids,
+        slot_ids=["0", "1", "2"],
+        pmf=found.pmf.tolist(),
+        ranking=found.ranking,
+        slot_probabilities=found.slot_probabilities,
+        sampler=found.sampler,
+        slot_pmfs=found.slot_pmfs,
+    )
+    assert len(set(found.ranking)) == 3
+    left = {"a", "b", "c"}
+    for slot, interaction in enumerate(interactions(decision, {0: 0.0, 1: 0.0, 2: 0.0})):
+        assert set(interaction.actions.ids) == left
+        assert interaction.pmf.sum() == pytest.approx(1.0)
+        assert interaction.propensity == pytest.approx(found.slot_probabilities[slot])
+        assert interaction.context.index.tolist() == [with_slot(NOTHING, str(slot)).index[0]]
+        if mode == "online":
+            favourite = slot % len(left)
+            assert interaction.pmf[favourite] == interaction.pmf.max()
+        left.remove(interaction.actions.ids[interaction.chosen])
