@@ -54,6 +54,7 @@ _REDUCTIONS = {
     "cb_explore_adf_softmax",
     "cb_explore_adf_squarecb",
     "cb_explore_adf_synthcover",
+    "ccb_explore_adf",
     "csoaa_ldf",
     "epsilon_decay",
     "ftrl",
@@ -74,7 +75,6 @@ _WORDS = "it works on words, and rankd hands over hashed features"
 _READING = "it steers how VW reads a file; rankd hands over each interaction once, as it comes"
 _REFUSED = {
     "affix": _WORDS,
-    "ccb_explore_adf": "conditional contextual bandits are not supported yet; use --cb_explore_adf",
     "csv_trace": _FILE,
     "dictionary": _FILE,
     "dictionary_path": _FILE,
@@ -93,7 +93,7 @@ _REFUSED = {
     "ngram": _WORDS,
     "passes": _READING,
     "skips": _WORDS,
-    "slates": "slates are not supported yet; use --cb_explore_adf",
+    "slates": "its slots have actions of their own each, and rankd's share theirs; use --ccb_explore_adf",
     "spelling": _WORDS,
     "testonly": "it would never learn",
     "thread_pool_size": "a sum may depend on how threads share it",
@@ -122,6 +122,11 @@ class CommandLine:
     resume: tuple[str, ...]  # beside a saved model, which holds the other options itself
     names: frozenset[str]  # of all options, without dashes
 
+    @property
+    def ccb(self) -> bool:
+        """Whether it fills slots, rather than choosing one action."""
+        return "ccb_explore_adf" in self.names
+
 
 def command_line(args: str, reward_range: tuple[float, float]) -> CommandLine:
     """Checks a command line as one would type it after `vw`.
@@ -132,7 +137,7 @@ def command_line(args: str, reward_range: tuple[float, float]) -> CommandLine:
     ('--cb_explore_adf', '--quadratic=ci', '--learning_rate=0.1', '--random_seed=1')
 
     Raises:
-        PolicyError: no --cb_explore_adf, an unknown option, one that rankd does not run, or a value that is missing
+        PolicyError: neither --cb_explore_adf nor --ccb_explore_adf, an unknown option, one that rankd does not run, or a value that is missing
             or wrong. The message names the option and says what to do.
     """
     given: list[tuple[str, str | None]] = []
@@ -154,8 +159,14 @@ def command_line(args: str, reward_range: tuple[float, float]) -> CommandLine:
                 f"from {numbers.start} to {numbers.stop - 1}"
             )
         given.append((name, value))
-    if "cb_explore_adf" not in seen:
-        raise PolicyError("args: --cb_explore_adf is missing; add it")
+    kinds = {"cb_explore_adf", "ccb_explore_adf"} & seen
+    if len(kinds) != 1:
+        what = (
+            "is missing; add it, or"
+            if not kinds
+            else "and --ccb_explore_adf exclude each other; use"
+        )
+        raise PolicyError(f"args: --cb_explore_adf {what} --ccb_explore_adf for slots only")
     if seen & _BOUNDED:
         low, high = reward_range
         bounds = {"cb_min_cost": -high, "cb_max_cost": -low}

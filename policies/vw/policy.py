@@ -1,14 +1,12 @@
-"""Vowpal Wabbit: any `--cb_explore_adf` command line (vowpalwabbit.org). Bietti, Agarwal & Langford (2021), "A Contextual
+"""Vowpal Wabbit: any `--cb_explore_adf` or `--ccb_explore_adf` command line (vowpalwabbit.org). Bietti, Agarwal & Langford (2021), "A Contextual
 Bandit Bake-off", compare its explorers; the default is SquareCB (Foster & Rakhlin 2020, "Beyond UCB").
 
-VW is given text with integers for names, so that no name can inject anything:
+VW is given text with integers for names, so that no name can inject anything: see `examples`. A namespace is the letter in
+`Features.namespace`: the first letter of its own name, else `c` for the context's features and `a` for the actions'. `|i` holds
+the action's id, `|0` the slot's. The label has the cost, which is the negative reward, and the probability.
 
-    shared |c 2889437017:0.5 |u 912559:1
-    |i 3364722441 |a 77:1.5
-    0:-1:0.25 |i 1849221 |a 77:0.25
-
-A namespace is the letter in `Features.namespace`: the first letter of its own name, else `c` for the context's features
-and `a` for the actions'. `|i` holds the action's id. The label is `0:cost:probability`, cost being the negative reward.
+Conditional contextual bandits (`--ccb_explore_adf`) fill one slot at a time: VW sees one slot and the actions that are left for it. So
+slots are drawn by rankd, with probabilities that anybody can recompute, and what a slot earns is learned for that slot.
 """
 
 from __future__ import annotations
@@ -19,10 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from policies.exploration import total
-from policies.features import action_index
+from policies.features import SLOT, action_index
 from policies.pack import pack, unpack
 from policies.policy import Policy, PolicyError, PolicySettings
 from policies.types import Scored
+from policies.vw.examples import Example, Label
 from policies.vw.options import command_line
 from policies.vw.workspace import Workspace, is_pure
 
@@ -55,7 +54,7 @@ class VWSettings(PolicySettings):
 
     args: str = Field(
         default="--cb_explore_adf --squarecb -q :i -q :a -l 2",
-        description="What one would type after `vw`. -q :i and -q :a cross every namespace with the action's id and "
+        description="What one would type after `vw`, with --cb_explore_adf or, for slots, --ccb_explore_adf. -q :i and -q :a cross every namespace with the action's id and "
         "with its features; without that no context can change which action is best. Action features in a "
         "namespace of their own, say `price`, need another -q :p. SquareCB's --gamma_scale, 10 by default, suits "
         "rewards of about 1; divide it by theirs where they are greater.",
@@ -95,6 +94,7 @@ class VW(Policy):
         assert isinstance(settings, VWSettings)
         self._settings = settings
         self._line = command_line(settings.args, reward_range)
+        self.slotwise = self._line.ccb
         self._pure = is_pure(self._line)
         self._workspace = Workspace(self._line, model)
         self._model = model  # what the workspace would save, unless it has learned since
@@ -105,12 +105,12 @@ class VW(Policy):
         Raises:
             PolicyError: VW's probabilities are not K numbers that sum to 1 within 1%, or a value is not finite.
         """
-        lines = self._lines(context, actions)
+        example = self._example(context, actions)
         if self._pure:
-            raw, costs = self._workspace.predict(lines)
+            raw, costs = self._workspace.predict(example)
         else:
             with Workspace(self._line, self._saved()) as copy:
-                raw, costs = copy.predict(lines)
+                raw, costs = copy.predict(example)
         pmf = self._normalised(np.array(raw), len(actions))
         scores = pmf if self._line.names & _MIXED else -np.array(costs)
         if not np.isfinite(scores).all():
@@ -126,9 +126,9 @@ class VW(Policy):
             PolicyError: a reward, probability or value would spoil the model for ever. Nothing is learned then.
         """
         examples = [self._labelled(interaction) for interaction in interactions]
-        for lines in examples:
+        for example in examples:
             self._model = None
-            self._workspace.learn(lines)
+            self._workspace.learn(example)
 
     def state(self) -> bytes:
         return pack(self._header(self._settings), {"model": np.frombuffer(self._saved(), np.uint8)})
@@ -161,8 +161,7 @@ class VW(Policy):
             raise PolicyError(f"args: Vowpal Wabbit answers {raw}, no pmf of {count} actions")
         return raw / mass
 
-    def _labelled(self, interaction: Interaction) -> list[str]:
-        """The example with its label, on the chosen action's line."""
+    def _labelled(self, interaction: Interaction) -> Example:
         reward, propensity = interaction.reward, interaction.propensity
         if not abs(reward) <= _GREATEST:  # NaN compares false
             raise PolicyError(f"reward: is {reward}; must be finite and at most {_GREATEST:g}")
@@ -171,25 +170,29 @@ class VW(Policy):
                 f"pmf[{interaction.chosen}]: the chosen action's probability is {propensity}; "
                 f"must be in [{_LEAST:g}, 1]"
             )
-        lines = self._lines(interaction.context, interaction.actions)
-        lines[1 + interaction.chosen] = (
-            f"0:{-reward:.9g}:{min(propensity, 1.0):.9g} {lines[1 + interaction.chosen]}"
-        )
-        return lines
+        label = Label(interaction.chosen, -reward, min(propensity, 1.0))
+        return self._example(interaction.context, interaction.actions, label)
 
-    def _lines(self, context: Features, actions: ActionSet) -> list[str]:
-        """The shared line, then one for each action."""
+    def _example(
+        self, context: Features, actions: ActionSet, label: Label | None = None
+    ) -> Example:
         if not len(actions):
             raise PolicyError("actions: there are none")  # without this line VW would crash
-        lines = [" ".join(["shared", *(_words(context, [0]) or ["|c"])])]
+        slots = int(np.count_nonzero(context.namespace == SLOT))  # they come first
         start = actions.start.tolist()
         words = _words(actions.features, start)
+        lines = []
         for k, action in enumerate(actions.ids):
             own = words[start[k] : start[k + 1]]
             if self._settings.action_id:
                 own = [f"|i {action_index(action) & _FOLD}", *own]
             lines.append(" ".join(own or ["|a"]))
-        return lines
+        return Example(
+            " ".join(_words(context[slots:], [0]) or ["|c"]),
+            lines,
+            " ".join(_words(context[:slots], [0]) or [f"|{chr(SLOT)}"]),
+            label,
+        )
 
 
 def _words(features: Features, rows: list[int]) -> list[str]:

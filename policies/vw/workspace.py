@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import vowpalwabbit
 from vowpalwabbit import LabelType, PredictionType
 
+from policies.features import SLOT
 from policies.policy import PolicyError
+from policies.vw.examples import Example, Label
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 # VW is quiet. Its counters go on where a saved model stopped: VW would reset them, and then neither does saving a
 # loaded model give the same bytes, nor does going on from one equal not having stopped.
 _ALWAYS = ["--quiet", "--preserve_performance_counters"]
+# What VW answers, and how its lines are labelled.
+_CB = (PredictionType.ACTION_PROBS, LabelType.CONTEXTUAL_BANDIT)
+_CCB = (PredictionType.DECISION_SCORES, LabelType.CONDITIONAL_CONTEXTUAL_BANDIT)
 
 
 class Workspace:
     """A model in memory: made new, or loaded from what `save` gave.
 
-    The caller hands over text lines of VW's format, the shared line first. They are trusted: see `policies.vw.policy`.
+    What the caller hands over is trusted: see `policies.vw.policy`.
 
     Raises:
         PolicyError: VW refuses the command line or the model; the message is VW's own.
@@ -37,6 +42,8 @@ class Workspace:
 
     def __init__(self, line: CommandLine, model: bytes | None = None) -> None:
         self._vw: vowpalwabbit.Workspace | None = None
+        self._ccb = line.ccb
+        self._answer, self._label = _CCB if line.ccb else _CB
         try:
             if model is None:
                 self._vw = vowpalwabbit.Workspace(arg_list=[*line.new, *_ALWAYS])
@@ -50,33 +57,40 @@ class Workspace:
             raise
         except Exception as error:  # VW raises RuntimeError, its bindings whatever C++ threw
             _refuse(error)
-        if self._vw.get_prediction_type() != PredictionType.ACTION_PROBS:
+        if self._vw.get_prediction_type() != self._answer:
             self.close()
             raise PolicyError("args: these options do not give a probability for each action")
 
-    def predict(self, lines: list[str]) -> tuple[list[float], list[float]]:
-        """(probability, estimated cost) of each action.
+    def predict(self, example: Example) -> tuple[list[float], list[float]]:
+        """(probability, estimated cost) of each of the K actions.
 
-        The examples are our own, not from VW's pool, and are never "finished": finishing counts them as seen, which
+        The lines are our own examples, not from VW's pool, and are never "finished": finishing counts them as seen, which
         would change what is saved, and the learning rate of --sgd. They are freed as Python objects.
         """
         vw = self._open()
         try:
-            examples = [vw.example(line, LabelType.CONTEXTUAL_BANDIT) for line in lines]
-            pmf = vw.predict(examples, PredictionType.ACTION_PROBS)
+            lines = [vw.example(line, self._label) for line in example.lines(self._ccb)]
+            answer = vw.predict(lines, self._answer)
         except RuntimeError as error:
             _refuse(error)
-        return pmf, [example.get_partial_prediction() for example in examples[1:]]
+        count = len(example.actions)
+        costs = [line.get_partial_prediction() for line in lines[1 : 1 + count]]
+        if not self._ccb:
+            return answer, costs
+        (ranked,) = (
+            answer  # of the one slot: (action, probability), the one that VW would draw first
+        )
+        return [p for _, p in sorted(ranked)], costs
 
-    def learn(self, lines: list[str]) -> None:
-        """One update. The examples come from VW's pool, and go back whatever happens: VW leaks 91 KB otherwise."""
+    def learn(self, example: Example) -> None:
+        """One update. The lines come from VW's pool, and go back whatever happens: VW leaks 91 KB otherwise."""
         vw = self._open()
         try:
-            examples = vw.parse("\n".join(lines))
+            lines = vw.parse("\n".join(example.lines(self._ccb)))
             try:
-                vw.learn(examples)
+                vw.learn(lines)
             finally:
-                vw.finish_example(examples)
+                vw.finish_example(lines)
         except RuntimeError as error:
             _refuse(error)
 
@@ -149,18 +163,18 @@ _TRIALS = 24
 _ACTIONS = 4
 
 
-def _trial(line: CommandLine, k: int, chosen: int | None = None) -> list[str]:
+def _trial(line: CommandLine, k: int, chosen: int | None = None) -> Example:
     """A made-up example. Its context has features in each namespace that the command line may speak of, new ones too."""
     values = "".join(token.partition("=")[2] for token in line.new)
     letters = sorted({letter for letter in values if letter.isascii() and letter.isalpha()} | {"c"})
     context = [
         f"|{letter} {n}:{(n + k) % 7 - 3} {n + 50 + k}:1" for n, letter in enumerate(letters)
     ]
-    lines = [" ".join(["shared", *context])]
-    for a in range(_ACTIONS):
-        label = f"0:{-((a + k) % 3) / 2}:{1 / _ACTIONS} " if a == chosen else ""
-        lines.append(f"{label}|i {a + 100} |a {a}:{(a + k) % 5 + 1}")
-    return lines
+    actions = [f"|i {a + 100} |a {a}:{(a + k) % 5 + 1}" for a in range(_ACTIONS)]
+    label = None
+    if chosen is not None:
+        label = Label(chosen, -((chosen + k) % 3) / 2, 1 / _ACTIONS)
+    return Example(" ".join(context), actions, f"|{chr(SLOT)} {k % 2}", label)
 
 
 def _refuse(error: Exception) -> NoReturn:

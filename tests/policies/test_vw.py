@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from policies.features import encode_actions, encode_context
+from policies.features import encode_actions, encode_context, with_slot
 from policies.model import ModelSpec
 from policies.policy import PolicyError
 from policies.sampler import Purpose, draw, uniform
 from policies.types import Features, Interaction
 from policies.vw import options as vw_options
+from policies.vw.examples import Example, Label
 from policies.vw.options import command_line
 from policies.vw.policy import VW, VWSettings
 from policies.vw.workspace import Workspace, is_pure
@@ -105,7 +107,8 @@ for digest in test_vw.digests():
 def settings(
     options: str = "--squarecb -l 2", cross: str = "-q ci -q cx", **more: bool
 ) -> VWSettings:
-    return VWSettings(args=f"--cb_explore_adf {cross} {options}", **more)
+    kind = "" if "--ccb_explore_adf" in options else "--cb_explore_adf"
+    return VWSettings(args=f"{kind} {cross} {options}", **more)
 
 
 def policy(options: str = "--squarecb -l 2", cross: str = "-q ci -q cx", **more: bool) -> VW:
@@ -257,7 +260,8 @@ def test_processes_agree_on_every_bit() -> None:
 def test_names_never_reach_vw() -> None:
     nasty = "|a b:7 \n0:-9:1 'tag"
     among = actions(nasty, "plain", namespace=nasty, **{nasty: 2.0})
-    lines = policy()._labelled(interaction(context(nasty, **{nasty: 0.5}), among, 0, 1.0))
+    example = policy()._labelled(interaction(context(nasty, **{nasty: 0.5}), among, 0, 1.0))
+    lines = example.lines(ccb=False)
     words = r"\|[a-zA-Z] \d+(:-?[\d.e+-]+)?( \d+:-?[\d.e+-]+)*"
     for line, lead in zip(lines, ("shared ", "0:-1:0.5 ", ""), strict=True):
         assert re.fullmatch(f"{lead}{words}( {words})*", line), line
@@ -266,7 +270,7 @@ def test_names_never_reach_vw() -> None:
 def test_a_line_begins_a_namespace_where_the_letter_changes() -> None:
     features = encode_context([_group("user", [{"age": 2.0}]), _group("", [{"hour": -0.5}])])
     hour, age = (int(index) % 2**32 for index in features.index)
-    lines = policy(action_id=False)._lines(features, actions("w", "x"))
+    lines = policy(action_id=False)._example(features, actions("w", "x")).lines(ccb=False)
     assert lines == [f"shared |c {hour}:-0.5 |u {age}:2", "|a", "|a"]
 
 
@@ -274,7 +278,7 @@ def test_an_index_is_folded_to_its_low_32_bits() -> None:
     def shared(index: int) -> str:
         one = np.ones(1)
         part = Features(np.array([index], np.uint64), one, np.array([99], np.uint8), one > 0)
-        return policy()._lines(part, actions("w"))[0]
+        return policy()._example(part, actions("w")).lines(ccb=False)[0]
 
     assert shared(5) == shared(2**32 + 5) == shared(2**64 - 2**32 + 5) == "shared |c 5:1"
 
@@ -382,7 +386,8 @@ def test_propensities_may_be_tiny() -> None:
 
 def test_a_model_that_diverged_says_so() -> None:
     subject = policy()
-    subject._workspace.learn(["shared |c 1:1", "0:1e39:0.5 |i 1"])  # what the guards keep away
+    # What the guards keep away.
+    subject._workspace.learn(Example("|c 1:1", ["|i 1"], "|0", Label(0, 1e39, 0.5)))
     with pytest.raises(PolicyError, match="Vowpal Wabbit"):
         asked(subject)
 
@@ -473,8 +478,12 @@ def test_a_closed_workspace_refuses() -> None:
     workspace = Workspace(command_line("--cb_explore_adf", (0.0, 1.0)))
     workspace.close()
     workspace.close()
-    lines = ["shared |c 1", "|i 1"]
-    for call in (lambda: workspace.predict(lines), lambda: workspace.learn(lines), workspace.save):
+    example = Example("|c 1", ["|i 1"], "|0")
+    for call in (
+        lambda: workspace.predict(example),
+        lambda: workspace.learn(example),
+        workspace.save,
+    ):
         with pytest.raises(PolicyError, match="closed"):
             call()
 
@@ -492,7 +501,8 @@ def test_memory_does_not_grow(what: str, times: int) -> None:
     subject, played = policy(), log(1)[0]
     subject.learn(log(20))
     state = subject.state()
-    twice = [line if line[0] == "s" else f"0:1:0.5 {line}" for line in _lines(subject, played)]
+    twice = subject._example(played.context, played.actions)
+    twice = replace(twice, actions=[f"0:1:0.5 {action}" for action in twice.actions])
 
     def load() -> None:
         VW.from_state(settings(), (0.0, 1.0), state)
@@ -521,8 +531,40 @@ def test_memory_does_not_grow(what: str, times: int) -> None:
     assert grown < 20_000_000, f"{times} times {what} grew memory by {grown / 1e6:.0f} MB"
 
 
-def _lines(subject: VW, played: Interaction) -> list[str]:
-    return subject._lines(played.context, played.actions)
+# Slots
+
+
+def test_a_slot_is_filled_from_what_is_left() -> None:
+    among = actions("w", "x", "y")
+    slot = with_slot(context(warm=1.0), "top")
+    example = policy("--ccb_explore_adf")._example(slot, among, Label(1, -1.0, 0.5))
+    number = int(slot.index[0]) % 2**32
+    assert example.slot == f"|0 {number}:1"
+    assert example.lines(ccb=True)[-1] == f"ccb slot 1:-1:0.5 |0 {number}:1"
+    assert [line.split("|")[0] for line in example.lines(ccb=True)[:-1]] == [
+        "ccb shared ",
+        *["ccb action "] * 3,
+    ]
+
+
+def test_slots_differ_in_what_is_best_for_them() -> None:
+    """Only x pays in the first slot, only y in the second."""
+    subject, among = (
+        policy("--ccb_explore_adf --squarecb -l 2", cross="-q 0i"),
+        actions("w", "x", "y"),
+    )
+    slots = [with_slot(context(warm=1.0), name) for name in ("first", "second")]
+    for t in range(120):
+        chosen, slot = t % 3, t % 2
+        subject.learn([interaction(slots[slot], among, chosen, float(chosen == slot + 1), 1 / 3)])
+    for slot in (0, 1):
+        scored = subject.pmf(slots[slot], among, 0)
+        assert scored.pmf.argmax() == slot + 1
+        assert scored.pmf[slot + 1] > 0.7
+        assert scored.scores[slot + 1] == pytest.approx(1.0, abs=0.1), "scores are rewards"
+        assert scored.pmf.sum() == pytest.approx(1.0, abs=1e-12)
+    assert subject.slotwise
+    assert not policy().slotwise
 
 
 # Command lines
@@ -551,8 +593,8 @@ def _lines(subject: VW, played: Interaction) -> list[str]:
         ("--cb_explore_adf --synthcover --synthcoversize -1", "from 0 to 4294967295"),  # hangs VW
         ("--cb_explore_adf --cbify_ldf", "--cbify_ldf is refused"),  # crashes VW
         ("--cb_explore_adf --active", "--active is refused"),  # hangs VW
-        ("--ccb_explore_adf", "not supported yet"),
-        ("--cb_explore_adf --slates", "not supported yet"),
+        ("--cb_explore_adf --ccb_explore_adf", "exclude each other"),
+        ("--cb_explore_adf --slates", "use --ccb_explore_adf"),
         ("--cb_explore_adf --squarecb --elim", "below 0"),
         ("--cb_explore_adf --freegrad", "NaN"),
         ("--cb_explore_adf --ngram 2", "words"),
