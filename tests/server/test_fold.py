@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 Action = pb.Promotion
 
 
+# Every policy, and what decides in another way.
+POLICIES: dict[str, dict[str, object]] = {name: {"type": name} for name in names()}
+POLICIES["vw by slot"] = {"type": "vw", "args": "--ccb_explore_adf -q :i -q 0i"}
+
+
 @cache
 def written(policy: str) -> Scribe:
     """A log of about 300 records under that policy. Not to be changed."""
-    scribe = Scribe(SETTINGS.model_copy(update={"policy": {"type": policy}}))
+    scribe = Scribe(SETTINGS.model_copy(update={"policy": POLICIES[policy]}))
     scribe.busy(130)
     return scribe
 
@@ -39,7 +44,7 @@ def bits(fold: AppFold) -> tuple[str, bytes, str, int]:
     return state, b"".join(joiner_state.dump(fold.joiner)), fold.report.dump(), fold.clock.now_us
 
 
-@pytest.mark.parametrize("policy", names())
+@pytest.mark.parametrize("policy", POLICIES)
 def test_resuming_from_any_checkpoint_equals_never_having_stopped(policy: str) -> None:
     scribe = written(policy)
     whole = scribe.folded()
@@ -57,7 +62,7 @@ def test_resuming_from_any_checkpoint_equals_never_having_stopped(policy: str) -
         assert bits(resumed) == bits(whole), f"resumed from {version}"
 
 
-@pytest.mark.parametrize("policy", names())
+@pytest.mark.parametrize("policy", POLICIES)
 def test_every_decision_can_be_derived_again(policy: str) -> None:
     found = verify(written(policy))
     assert (found.verified, found.unverifiable, found.mismatches) == (130, 0, 0)
@@ -98,6 +103,9 @@ def changed(**fields: object) -> Scribe:
         ("slot_probabilities", [0.123]),
         ("preferred", 77),
         ("epoch", 9),
+        ("sampler", "dice"),
+        ("slot_pmfs", [0.5]),
+        ("base_probabilities", [0.5]),
     ],
 )
 def test_a_changed_decision_is_found_and_named(field: str, value: object) -> None:
