@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policies.registry import find, names
+from policies.registry import find, names, summary
 from server.config import Config
 from server.sections import (
     AppConfig,
@@ -80,9 +80,8 @@ def page() -> str:
     parts.append("## apps.NAME.policy\n\n`type` and the settings of that policy.\n")
     for name in names():
         policy = find(name)
-        summary = (policy.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         table = _table(policy.Settings) if policy.Settings.model_fields else "No settings."
-        parts.append(f"### {name}\n\n{' '.join(summary.split())}\n\n{table}\n")
+        parts.append(f"### {name}\n\n{summary(policy)}\n\n{table}\n")
     return "\n".join(parts)
 
 

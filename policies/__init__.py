@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from policies.model import Model, ModelSpec, state_sha256
-from policies.policy import Policy, PolicyError, PolicySettings
+from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = [
     "KLUCB",
     "UCB1",
     "VW",
+    "About",
     "ActionSet",
     "EpsilonGreedy",
     "Exp3",

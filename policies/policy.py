@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,14 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class About(NamedTuple):
+    """What somebody who chooses a policy wants to know of it, a sentence or two each."""
+
+    paper: str  # where it comes from
+    when: str  # to use it
+    exploration: str  # how much it explores, and which setting changes that
+
+
 class Policy(ABC):
     """A contextual bandit.
 
@@ -39,6 +47,9 @@ class Policy(ABC):
 
     name: ClassVar[str]
     """What a configuration calls it."""
+
+    about: ClassVar[About | None] = None
+    """For `rankd policies`, which shows the first paragraph of the class's docstring, too."""
 
     Settings: ClassVar[type[PolicySettings]] = PolicySettings
 

@@ -41,6 +41,11 @@ def find(name: str) -> type[Policy]:
     raise PolicyError(f"type: no policy {name!r}; {_nearest(name, names())}")
 
 
+def summary(policy: type[Policy]) -> str:
+    """What it is, in the first paragraph of its docstring."""
+    return " ".join((policy.__doc__ or "").strip().split("\n\n")[0].split())
+
+
 def settings_of(config: Mapping[str, object]) -> tuple[type[Policy], PolicySettings]:
     """The class and the checked settings of `{"type": name, setting: value ...}`.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from policies.pack import pack, unpack
-from policies.policy import Policy, PolicyError, PolicySettings
+from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ class Uniform(Policy):
     """pmf = 1 / K. Learns nothing."""
 
     name = "uniform"
+    about = About(
+        paper="-",
+        when=(
+            "To collect data before there is a model, or as the baseline of an experiment: "
+            "no log is better for valuing other policies."
+        ),
+        exploration="Everything, always.",
+    )
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
         pass

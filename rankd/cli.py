@@ -94,6 +94,19 @@ def main(
 
 
 @app.command()
+def policies(
+    name: Annotated[str | None, typer.Argument(help="Only this one, with its settings.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, all settings included.")
+    ] = False,
+) -> None:
+    """List the policies that an app can use: when to use which, how much each explores, its settings."""
+    from rankd.commands.policies import policies
+
+    raise typer.Exit(policies(name, as_json))
+
+
+@app.command()
 def serve(
     data_dir: Annotated[Path, typer.Option(help="Where log and models are kept; made if missing.")],
     config: Annotated[

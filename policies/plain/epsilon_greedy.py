@@ -12,6 +12,7 @@ from pydantic import Field
 
 from policies.exploration import epsilon
 from policies.plain.means import MeansPolicy, MeansSettings
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ class EpsilonGreedy(MeansPolicy):
     """Plays the action of the best mean reward, but for a share `epsilon`."""
 
     name = "epsilon_greedy"
+    about = About(
+        paper='Sutton & Barto 2018, "Reinforcement Learning", section 2.4',
+        when=(
+            "As the baseline that a contextual policy has to beat, or for an A/B/n test "
+            "that adapts and that everybody understands."
+        ),
+        exploration=(
+            "A fixed share `epsilon` is spread evenly for ever, besides the floor. With few "
+            "actions .05 to .1 is plenty; it never explores less by itself."
+        ),
+    )
     Settings = EpsilonGreedySettings
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:

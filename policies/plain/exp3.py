@@ -15,7 +15,7 @@ from pydantic import Field
 
 from policies.exploration import softmax, with_floor
 from policies.pack import pack, unpack
-from policies.policy import Policy, PolicyError, PolicySettings
+from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -51,6 +51,20 @@ class Exp3(Policy):
     """
 
     name = "exp3"
+    about = About(
+        paper=(
+            'Auer, Cesa-Bianchi, Freund & Schapire 2002, "The Nonstochastic Multiarmed '
+            'Bandit Problem"'
+        ),
+        when=(
+            "When rewards may change at any time or be chosen against you, and no average "
+            "can be trusted."
+        ),
+        exploration=(
+            "A share `gamma` is spread evenly for ever, and the rest moves with weights. It "
+            "explores more than all others, and earns less where nothing changes."
+        ),
+    )
     Settings = Exp3Settings
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:

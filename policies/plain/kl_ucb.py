@@ -13,6 +13,7 @@ from pydantic import Field
 
 from policies.exploration import greedy
 from policies.plain.means import PriorPolicy, PriorSettings
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -40,6 +41,20 @@ class KLUCB(PriorPolicy):
     """Plays the action of the greatest bound. Its pmf is a point, so all exploration is the floor's."""
 
     name = "kl_ucb"
+    about = About(
+        paper=(
+            'Garivier & Cappe 2011, "The KL-UCB Algorithm for Bounded Stochastic Bandits '
+            'and Beyond"'
+        ),
+        when=(
+            "As ucb1, for click rates and other rewards whose means are near the ends of "
+            "their range: it wastes fewer decisions there."
+        ),
+        exploration=(
+            "As ucb1, but only as much as the divergence between rates asks for; there is "
+            "nothing to tune (`c` stays 0)."
+        ),
+    )
     Settings = KLUCBSettings
 
     def choose(

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from policies.exploration import softmax
 from policies.plain.means import PriorPolicy, PriorSettings
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ class Softmax(PriorPolicy):
     """Plays each action with a probability proportional to exp(mean / temperature)."""
 
     name = "softmax"
+    about = About(
+        paper=(
+            "Sutton & Barto 2018, section 2.8; Cesa-Bianchi, Gentile, Lugosi & Neu 2017, "
+            '"Boltzmann Exploration Done Right", on its limits'
+        ),
+        when=(
+            "When better actions should be shown more often, but none never: smooth shares "
+            "rather than one winner."
+        ),
+        exploration=(
+            "`temperature`: at equal means all alike, and a gap of one temperature is a "
+            "factor of 2.7. It never explores less by itself."
+        ),
+    )
     Settings = SoftmaxSettings
 
     def choose(

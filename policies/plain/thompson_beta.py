@@ -14,6 +14,7 @@ from scipy.special import betainc, betaincinv
 
 from policies.best_of import best_of
 from policies.plain.means import PriorPolicy
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -34,6 +35,20 @@ class ThompsonBeta(PriorPolicy):
     """
 
     name = "thompson_beta"
+    about = About(
+        paper=(
+            'Thompson 1933; Chapelle & Li 2011, "An Empirical Evaluation of Thompson '
+            'Sampling"; Agrawal & Goyal 2012'
+        ),
+        when=(
+            "The first choice without a context for clicks, conversions, and shares of one; "
+            "also where rewards come late or in batches."
+        ),
+        exploration=(
+            "Each action as often as it may be the best, so on its own less and less. "
+            "`prior_weight` makes it trust the prior, and explore new actions, for longer."
+        ),
+    )
     libraries = ("scipy",)
 
     def choose(

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from policies.best_of import best_of_normals
 from policies.plain.means import PriorPolicy, PriorSettings
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ class ThompsonGaussian(PriorPolicy):
     """Plays each action as often as it is the best by the posterior."""
 
     name = "thompson_gaussian"
+    about = About(
+        paper='Agrawal & Goyal 2013, "Further Optimal Regret Bounds for Thompson Sampling"',
+        when="As thompson_beta, for rewards of any size.",
+        exploration=(
+            "Each action as often as it may be the best. `noise` is how much single rewards "
+            "scatter: too much explores for longer than needed, too little stops too early."
+        ),
+    )
     Settings = ThompsonGaussianSettings
     libraries = ("scipy",)
 

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from policies.exploration import greedy
 from policies.plain.means import PriorPolicy, PriorSettings
+from policies.policy import About
 from policies.types import Scored
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ class UCB1(PriorPolicy):
     """Plays the action of the greatest upper confidence bound. Its pmf is a point, so all exploration is the floor's."""
 
     name = "ucb1"
+    about = About(
+        paper=(
+            'Auer, Cesa-Bianchi & Fischer 2002, "Finite-time Analysis of the Multiarmed '
+            'Bandit Problem"; with forgetting Garivier & Moulines 2011'
+        ),
+        when=(
+            "Few actions, no context, rewards soon after decisions. Where they come late "
+            "Thompson sampling is better: this one plays one action until it hears of it."
+        ),
+        exploration=(
+            "One action at a time, the least known first; less and less as rewards come. "
+            "`alpha` scales it, and 1 is much for rewards that are nearly always 0."
+        ),
+    )
     Settings = UCB1Settings
 
     def choose(

@@ -19,7 +19,7 @@ from pydantic import Field
 from policies.exploration import total
 from policies.features import SLOT, action_index
 from policies.pack import pack, unpack
-from policies.policy import Policy, PolicyError, PolicySettings
+from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import Scored
 from policies.vw.examples import Example, Label
 from policies.vw.options import command_line
@@ -81,6 +81,21 @@ class VW(Policy):
     """
 
     name = "vw"
+    about = About(
+        paper=(
+            'Bietti, Agarwal & Langford 2021, "A Contextual Bandit Bake-off"; Foster & '
+            'Rakhlin 2020, "Beyond UCB"'
+        ),
+        when=(
+            "Many actions with features of their own, very many features, or slots that "
+            "differ (`--ccb_explore_adf`); and for who has tuned options already."
+        ),
+        exploration=(
+            "By its explorer: with --squarecb `--gamma_scale`, where more explores less; "
+            "with --epsilon a fixed share; with --bag, --cover or --regcb as much as models "
+            "disagree."
+        ),
+    )
     Settings = VWSettings
     structural = frozenset({"args", "action_id"})
     libraries = ("vowpalwabbit",)

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import rankd
 
 COMMANDS = {
-    (): ["serve", "demo", "verify", "validate", "status", "log", "models"],
+    (): ["policies", "serve", "demo", "verify", "validate", "status", "log", "models"],
     ("log",): ["tail", "export"],
     ("models",): ["list", "rollback", "promote", "pin", "unpin", "export"],
 }
