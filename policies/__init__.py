@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from policies.plain.thompson_beta import ThompsonBeta
     from policies.plain.thompson_gaussian import ThompsonGaussian
     from policies.plain.ucb1 import UCB1
+    from policies.river.fm import FM
     from policies.river.policy import River
     from policies.uniform import Uniform
     from policies.vw.policy import VW
@@ -36,12 +37,14 @@ _LAZY = {
     "UCB1": "policies.plain.ucb1",
     "LinUCB": "policies.linear.linucb",
     "SGD": "policies.hashed.sgd",
+    "FM": "policies.river.fm",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
     "VW": "policies.vw.policy",
 }
 
 __all__ = [
+    "FM",
     "KLUCB",
     "SGD",
     "UCB1",

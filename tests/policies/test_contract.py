@@ -29,6 +29,7 @@ MORE: dict[str, list[dict[str, object]]] = {
     "ucb1": [{"discount": 0.995, "alpha": 0.3}],
     "kl_ucb": [{"window": 300}],
     "softmax": [{"window": 300, "temperature": 0.1}],
+    "river": [{"explorer": "bootstrap", "members": 3, "interactions": "both"}],
     "vw": [{"args": "--ccb_explore_adf --squarecb -q :i -q :a -l 2"}],
     "thompson_beta": [{"discount": 0.995}],
     "thompson_gaussian": [{"window": 300, "prior": 0.9}],
