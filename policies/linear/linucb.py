@@ -91,6 +91,17 @@ class LinUCB(Policy):
         self._seen: dict[int, tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.intp]]] = {}
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        mean, variance = self._predict(context, actions)
+        scores = mean + self._settings.alpha * np.sqrt(variance)
+        return Scored(greedy(scores), scores)
+
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64]:
+        return self._predict(context, actions)[0]
+
+    def _predict(
+        self, context: Features, actions: ActionSet
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(theta' x, x' A^-1 x) of each action, each [K]."""
         prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
         index, value = self._joint(context, actions)
         mean, variance = np.empty(len(actions)), np.empty(len(actions))
@@ -99,8 +110,7 @@ class LinUCB(Policy):
             mean[members], variance[members] = predict(
                 ridges, index[rows], value[rows], prior, limit
             )
-        scores = mean + self._settings.alpha * np.sqrt(variance)
-        return Scored(greedy(scores), scores)
+        return mean, variance
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
         prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
