@@ -50,7 +50,7 @@ SPECS["softmax, explores more after drift"] = ModelSpec(
     drift={
         "detector": "ddm",
         "action": "explore",
-        "rounds": 20,
+        "rounds": 4,
         "warm_start": 5,
         "drift_threshold": 0.5,
     },
