@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class DriftSettings(PolicySettings):
-    """What every detector can be told."""
+    """A detector, and what follows what it detects. These settings are every detector's; `detector` says which it is.
+
+    All watch an error in [0, 1], in shares of the reward range, and only its rise counts.
+    """
 
     libraries: ClassVar[tuple[str, ...]] = ("river",)
     """Distributions whose version can change what it detects."""
@@ -35,8 +38,8 @@ class DriftSettings(PolicySettings):
     on: Literal["reward", "residual"] = Field(
         default="reward",
         description="reward: the detector sees rewards, and waits for lower ones. residual: it sees how far rewards are from what "
-        "the policy expected, and waits for larger errors: sooner and surer, and indifferent to contexts that earn less. "
-        "Not every policy expects something.",
+        "the policy expected just before it learned them, and waits for larger errors, so that contexts which earn less are no "
+        "alarm. Not every policy expects something.",
     )
     action: Literal["alert", "explore", "restart"] = Field(
         default="alert",
@@ -152,7 +155,7 @@ class PageHinkley(DriftSettings):
 
 class Kswin(DriftSettings):
     """KSWIN (Raab, Heusinger & Schleif 2020, "Reactive Soft Prototype Computing for Concept Drift Streams"): a
-    Kolmogorov-Smirnov test of the last errors against ones before. Sees changes of any shape; slow (0.2 ms an interaction), and with many
+    Kolmogorov-Smirnov test of the last errors against ones before. Sees changes of any shape; slow (1 ms an interaction), and with many
     looks come false alarms. A change after which the mean error is no larger does not count.
 
     State: `window_size` numbers, and 6 kB of random bits.

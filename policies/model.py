@@ -38,7 +38,7 @@ _MOST = 1.0 + 1e-12
 _NO_FEATURES = Features(
     np.empty(0, np.uint64), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.bool_)
 )
-_ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), _NO_FEATURES)
+_ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), _NO_FEATURES)  # any
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class Model:
     def _watch(self, interaction: Interaction, drift: Monitor) -> None:
         expected = None
         if drift.settings.on == "residual":
-            chosen = interaction.actions.only(interaction.chosen)
+            chosen = _chosen(interaction)
             rewards = self.policy.expected(interaction.context, chosen)
             if rewards is None:  # it expects nothing yet, so nothing can be amiss
                 return
@@ -229,6 +229,14 @@ class Model:
             return context, actions
         features = self.standardiser.transform(actions.features)
         return self.standardiser.transform(context), ActionSet(actions.ids, actions.start, features)
+
+
+def _chosen(interaction: Interaction) -> ActionSet:
+    """The chosen action alone. One without features has the same arrays each time, which policies know again."""
+    actions, k = interaction.actions, interaction.chosen
+    if len(actions.features):
+        return actions.only(k)
+    return ActionSet((actions.ids[k],), _ONE_ACTION.start, _NO_FEATURES)
 
 
 def _in_order(raw: Interaction) -> Interaction:
