@@ -132,6 +132,14 @@ class AppConfig(Section):
             settings_of(value)
         return value
 
+    @field_validator("drift", mode="before")
+    @classmethod
+    def _on_is_a_word(cls, value: object) -> object:
+        """YAML 1.1, which PyYAML reads, takes a key `on` for true."""
+        if isinstance(value, dict) and True in value:
+            return {"on" if key is True else key: setting for key, setting in value.items()}
+        return value
+
     @field_validator("drift", "new_actions")
     @classmethod
     def _known_settings(

@@ -156,6 +156,15 @@ def test_what_is_used_has_every_default_written_out(tmp_path: Path) -> None:
     assert said["drift"]["action"] == "alert"
 
 
+def test_on_needs_no_quotes(tmp_path: Path) -> None:
+    """YAML 1.1 takes the word for true."""
+    for text in ("on: residual", '"on": residual'):
+        app = f"apps: {{a: {{drift: {{detector: adwin, {text}}}}}}}"
+        drift = load(written(tmp_path, app)).fold_settings("a", "00" * 16).drift
+        assert drift is not None
+        assert drift["on"] == "residual"
+
+
 def test_always_sent_has_a_short_form(tmp_path: Path) -> None:
     config = load(written(tmp_path, {"apps": {"a": {"reward": "always_sent"}}}))
     assert config.apps["a"].reward.always_sent
