@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policies.drift import DETECTORS, DriftSettings
+from policies.detectors import DETECTORS, DriftSettings
 from policies.new_actions import NewActionsSettings
 from policies.registry import find, names, summary
 from server.config import Config

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policies.drift import Monitor, drift_settings
+from policies.detectors import drift_settings
+from policies.drift import Monitor
 from policies.exploration import total, with_floor
 from policies.new_actions import NewActions, new_actions_settings
 from policies.pack import pack, unpack

@@ -86,7 +86,7 @@ class Config(Section):
 
     def fold_settings(self, app: str, salt: str) -> FoldSettings:
         """What the fold of one app depends on; the salt is used where the app sets none."""
-        from policies.drift import drift_settings
+        from policies.detectors import drift_settings
         from policies.new_actions import new_actions_settings
         from policies.registry import settings_of  # loads the libraries of the policy
 

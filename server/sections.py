@@ -146,7 +146,7 @@ class AppConfig(Section):
         cls, value: dict[str, Any] | None, info: ValidationInfo
     ) -> dict[str, Any] | None:
         if value is not None and info.context != CHECKED:
-            from policies.drift import drift_settings
+            from policies.detectors import drift_settings
             from policies.new_actions import new_actions_settings
 
             _ = drift_settings(value) if info.field_name == "drift" else new_actions_settings(value)

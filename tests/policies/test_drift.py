@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from policies import Interaction, Model, ModelSpec, PolicyError
-from policies.drift import DETECTORS, Monitor, drift_settings
+from policies.detectors import DETECTORS, drift_settings
+from policies.drift import Monitor
 from policies.features import encode_actions, encode_context
 from policies.pack import pack, unpack
 
@@ -288,6 +289,9 @@ def test_settings_may_change_under_way() -> None:
         assert after.drift is not None
         assert (after.drift.detections, after.policy.state()) == (detections, policy)
     assert spec(None).load(state).state() == learned(spec(None), rewards).state()
+    wider = ModelSpec(LINUCB, reward_range=(0.0, 2.0), drift=EAGER).load(state)  # other shares
+    assert wider.drift is not None
+    assert wider.drift.learned == 0
     added = spec(EAGER).load(learned(spec(None), rewards).state())
     assert added.drift is not None
     assert added.drift.learned == 0
