@@ -52,18 +52,18 @@ def rows_of(context: Features, actions: ActionSet, crossing: Crossing, bits: int
     ids = np.array([action_index(a) for a in actions.ids], np.uint64)
     index, value, row = [ids], [np.ones(k)], [own]
     if len(features):
-        owner = np.repeat(own, np.diff(actions.start))
+        owner = own.repeat(actions.start[1:] - actions.start[:-1])
         index.append(features.index)
         value.append(features.value)
         row.append(owner)
     if len(context) and crossing in ("action_id", "both"):
         index.append(product_index(context.index, ids).ravel())
-        value.append(np.tile(context.value, k))
-        row.append(np.repeat(own, len(context)))
+        value.append(np.broadcast_to(context.value, (k, len(context))).ravel())
+        row.append(own.repeat(len(context)))
     if len(context) and len(features) and crossing in ("action_features", "both"):
         index.append(product_index(context.index, features.index).ravel())
         value.append((features.value[:, np.newaxis] * context.value).ravel())
-        row.append(np.repeat(owner, len(context)))
+        row.append(owner.repeat(len(context)))
     return Rows(
         (np.concatenate((_BIAS, context.index)) & mask).astype(np.intp),
         np.concatenate((_ONE, context.value)),

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 # The greatest second derivative of each loss by the prediction, 1/2 (p - y)^2 and -y log p - (1 - y) log (1 - p).
 _CURVATURE = {"squared": 1.0, "logistic": 0.25}
+# Instead of 0 below a fraction line: the least number that a CPU divides by at full speed.
+_TINY = float(np.finfo(np.float64).tiny)
 _COLUMNS = ("weight", "scale", "gradient", "seen")
 
 
@@ -181,7 +183,7 @@ class SGD(Policy):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(s_i, x_i / s_i) as if these values had been learned already: so that |x_i / s_i| <= 1."""
         scale = np.maximum(self._scale[slot], np.abs(value))
-        return scale, value / np.where(scale > 0.0, scale, 1.0)
+        return scale, value / np.maximum(scale, _TINY)
 
     def _predict(self, rows: Rows, x: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """Expected rewards [k] as shares of the range, of rows with these scaled values."""
