@@ -44,6 +44,22 @@ SPECS = {
 SPECS["linucb raw, no floor, rewards 0..5"] = ModelSpec(
     {"type": "linucb"}, standardise=False, min_exploration=0.0, reward_range=(0.0, 5.0)
 )
+# What a model does for every policy. Chance pays 0.3 of the range in the suite's problem, so errors there do rise and fall.
+SPECS["linucb, restarted, new actions"] = ModelSpec(
+    {"type": "linucb"},
+    drift={"detector": "page_hinkley", "on": "residual", "action": "restart", "threshold": 1.0},
+    new_actions={"share": 0.1, "until": 5},
+)
+SPECS["softmax, explores more after drift"] = ModelSpec(
+    {"type": "softmax"},
+    drift={
+        "detector": "ddm",
+        "action": "explore",
+        "rounds": 4,
+        "warm_start": 5,
+        "drift_threshold": 0.5,
+    },
+)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
