@@ -13,6 +13,7 @@ from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
+    from policies.linear.lints import LinTS
     from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
@@ -33,6 +34,7 @@ _LAZY = {
     "ThompsonBeta": "policies.plain.thompson_beta",
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
+    "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
@@ -49,6 +51,7 @@ __all__ = [
     "Exp3",
     "Features",
     "Interaction",
+    "LinTS",
     "LinUCB",
     "Model",
     "ModelSpec",

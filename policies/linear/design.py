@@ -35,6 +35,7 @@ class Rows:
     index: NDArray[np.uint64]  # [r, n] sorted
     left: NDArray[np.intp]  # [r, n] where each value is among all values
     right: NDArray[np.intp] | None  # [r, n] by which value it is multiplied, if any are products
+    common: NDArray[np.bool_]  # [r, n] whether it is the same for all actions
     made_of: tuple[object, ...] = ()  # the arrays whose ids are in its key: they live as long
     plan: Any = None  # what `Ridges` remembers of it
 
@@ -95,7 +96,8 @@ class Design:
         left = np.concatenate((np.array([_ONE]), np.arange(n) + len(_CONSTANTS)))
         if not self._shared and not len(actions.features):
             order = np.argsort(index)
-            return Rows(index[order][np.newaxis], left[order][np.newaxis], None)
+            ordered = left[order][np.newaxis]
+            return Rows(index[order][np.newaxis], ordered, None, np.ones(ordered.shape, np.bool_))
         count = len(actions)
         own_index, own_left = _padded(actions, len(_CONSTANTS) + n)
         indices = [np.broadcast_to(index, (count, n + 1)), own_index]
@@ -117,6 +119,7 @@ class Design:
             np.take_along_axis(index, order, axis=1),
             np.take_along_axis(left, order, axis=1),
             None if right is None else right[order],
+            order <= n,
         )
 
 

@@ -44,6 +44,10 @@ class Kernels(NamedTuple):
     learn: Callable[[Floats, Floats, Places, Floats, float], None]
     """(inverse [d, d], theta [d], at [n], x [n], reward): takes in x, by the formula of Sherman & Morrison (1950)."""
 
+    covariance: Callable[..., None]
+    """(inverse [d, d], at [K, n], known [K, n], x [K, n], out [K, K]): adds x_k' A^-1 x_l over the features with a column to
+    the elements l <= k of out."""
+
 
 def kernels() -> Kernels:
     """The compiled ones if numba is there, or numpy's. The first process that asks waits for the compiler, some seconds;
@@ -150,6 +154,24 @@ def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any) -> None:
             line[j] -= value * gain[j]
 
 
+def _covariance(inverse: Any, at: Any, known: Any, x: Any, out: Any) -> None:
+    n, d = x.shape[1], inverse.shape[0]
+    row = np.empty(d)
+    for k in range(x.shape[0]):
+        row[:] = 0.0
+        for i in range(n):
+            if known[k, i]:
+                line, value = inverse[at[k, i]], x[k, i]
+                for j in range(d):
+                    row[j] += line[j] * value
+        for m in range(k + 1):
+            total = 0.0
+            for i in range(n):
+                if known[m, i]:
+                    total += row[at[m, i]] * x[m, i]
+            out[k, m] += total
+
+
 _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
     "bound": ("void(f8[:,::1], f8)", _bound),
     "predict": (
@@ -157,6 +179,7 @@ _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
         _predict,
     ),
     "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8)", _learn),
+    "covariance": ("void(f8[:,::1], i8[:,::1], b1[:,::1], f8[:,::1], f8[:,::1])", _covariance),
 }
 
 
@@ -224,5 +247,19 @@ def _numpy_learn(inverse: Floats, theta: Floats, at: Places, x: Floats, reward: 
     inverse -= gain[:, np.newaxis] * gain
 
 
+def _numpy_covariance(
+    inverse: Floats, at: Places, known: NDArray[np.bool_], x: Floats, out: Floats
+) -> None:
+    inside, k = np.where(known, x, 0.0), np.arange(len(x))
+    row, dense = np.zeros((len(x), len(inverse))), np.zeros((len(x), len(inverse)))
+    for i in range(x.shape[1]):
+        row += inverse[at[:, i]] * inside[:, i : i + 1]
+        dense[k, at[:, i]] += inside[:, i]
+    total = np.zeros(out.shape)
+    for j in range(len(inverse)):
+        total += row[:, j : j + 1] * dense[:, j]
+    out += np.tril(total)
+
+
 _FIRST = np.zeros(1, np.intp)
-NUMPY = Kernels(_numpy_bound, _numpy_predict, _numpy_learn)
+NUMPY = Kernels(_numpy_bound, _numpy_predict, _numpy_learn, _numpy_covariance)

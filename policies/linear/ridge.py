@@ -149,6 +149,25 @@ class Ridges:
             )  # fmt: skip
         return mean, variance
 
+    def covariance(self, key: str, rows: Rows, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """x_k' A^-1 x_l [K, K] under one regression, for l <= k only, but for what is the same for all actions.
+
+        Features that have no column yet, of which nothing is learned, count as if no two actions shared one.
+        """
+        stack, place = self._places.get(key, (None, 0))
+        at, known, sign = _columns(
+            _NO_KEYS if stack is None else stack.keys, rows.index, self._limit
+        )
+        if stack is not None and sign is not None:
+            x, at, known = _folded(x, at, sign, len(stack.keys))
+            found = np.zeros((len(x), len(x)))
+        else:
+            own = np.where(known | rows.common, 0.0, x)
+            found = np.diag(kernels.sums(own * (own * self._prior)))
+        if stack is not None:
+            self._kernels.covariance(stack.inverse[place], at, known, x, found)
+        return found
+
     def learn(self, key: str, rows: Rows, x: NDArray[np.float64], reward: float) -> None:
         """Takes in one row x [1, n]. It first gets a column for each new feature, as long as there is room."""
         plan = rows.plan

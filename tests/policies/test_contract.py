@@ -20,6 +20,7 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"model": "shared"},
         {"model": "shared", "interactions": False},
     ],
+    "lints": [{"model": "shared"}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
     "ucb1": [{"discount": 0.995, "alpha": 0.3}],
