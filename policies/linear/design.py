@@ -50,11 +50,18 @@ class Rows:
 
 
 class Design:
-    """Makes rows: of bias, context and action; shared among actions also of the action's id and, if asked for, products."""
+    """Makes rows: of bias, context and action and, if asked for, the action's id and the products of context and action.
 
-    def __init__(self, *, shared: bool, interactions: bool) -> None:
+    Args:
+        shared: for a regression that actions share, so that each has a row of its own even if it has no features.
+        ids: whether the action's id is a feature.
+        interactions: whether the product of each context feature with each action feature is one.
+    """
+
+    def __init__(self, *, shared: bool, ids: bool, interactions: bool) -> None:
         self._shared = shared
-        self._interactions = shared and interactions
+        self._ids = ids
+        self._interactions = interactions
         self._seen: dict[tuple[object, ...], Rows] = {}
         self._elements = 0
 
@@ -103,7 +110,7 @@ class Design:
         indices = [np.broadcast_to(index, (count, n + 1)), own_index]
         lefts = [np.broadcast_to(left, (count, n + 1)), own_left]
         right = None
-        if self._shared:
+        if self._ids:
             indices.append(np.array([[action_index(a)] for a in actions.ids], np.uint64))
             lefts.append(np.full((count, 1), _ONE))
         if self._interactions:

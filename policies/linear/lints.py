@@ -2,7 +2,7 @@
 from N(theta^, v^2 A^-1), the greatest x' theta is played.
 
 Disjoint: for one context the scores are independent, score_k ~ N(x' theta^_k, v^2 x' A_k^-1 x), which has the same law as
-drawing theta_k. So the pmf is exact, by quadrature (`best_of`). Shared: the scores are correlated, and no quadrature in K
+drawing theta_k. So the pmf is exact, by quadrature (`best_of`). Shared and hybrid: the scores are correlated, and no quadrature in K
 dimensions is cheap, so the pmf is how often each wins among `samples` draws of all scores (`joint`).
 """
 
@@ -77,7 +77,7 @@ class LinTS(LinearPolicy):
         self._least = _LEAST * (reward_range[1] - reward_range[0])
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        if self._shared:
+        if self._linear.model != "disjoint":
             mean, covariance = self._joint(context, actions)
             return Scored(frequencies(mean, covariance, seed, self._samples), mean)
         mean, sd = self._independent(context, actions)
@@ -88,7 +88,7 @@ class LinTS(LinearPolicy):
 
         Much faster than `pmf`, but for simulations only: there is no propensity, so nothing that is drawn so can be logged.
         """
-        if self._shared:
+        if self._linear.model != "disjoint":
             mean, covariance = self._joint(context, actions)
             return int(draws(mean, cholesky(covariance), seed, 0, 1).argmax())
         mean, sd = self._independent(context, actions)
@@ -99,13 +99,13 @@ class LinTS(LinearPolicy):
         self, context: Features, actions: ActionSet
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(mean, standard deviation) of the scores, each [K]."""
-        mean, variance = self._posterior(context, actions)
+        mean, variance = self._regression.posterior(context, actions)
         return mean, np.maximum(self._scale * np.sqrt(variance), self._least)
 
     def _joint(
         self, context: Features, actions: ActionSet
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(mean [K], covariance [K, K]) of the scores."""
-        rows, x = self._x(context, actions)
-        mean, _ = self._ridges.predict(("",) * len(actions), rows, x)
-        return mean, self._scale * self._scale * self._ridges.covariance("", rows, x)
+        mean, covariance = self._regression.joint(context, actions)
+        covariance *= self._scale * self._scale
+        return mean, covariance

@@ -8,18 +8,20 @@ number. So no matrix product and no numpy sum(), whose orders are their own. The
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from policies.linear import kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from policies.linear.design import Rows
+
+_NO_KEYS, _NONE = np.empty(0, np.uint64), np.empty(0)
 
 
 class Stack:
@@ -94,34 +96,17 @@ class Ridges:
         self._stacks: dict[bytes, list[Stack]] = {}  # by their columns; only the last has room
         self._generation = 0  # grows whenever a regression is born or moves
 
-    def __len__(self) -> int:
-        return len(self._places)
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
 
-    def items(
-        self,
-    ) -> Iterator[tuple[str, NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]:
-        """(key, columns [d], theta [d], A^-1 [d, d]) of each, by their keys."""
-        for key in sorted(self._places):
-            stack, place = self._places[key]
-            yield key, stack.keys, stack.theta[place], stack.inverse[place]
+    def keys(self, key: str) -> NDArray[np.uint64]:
+        """Its columns [d]; none if nothing is learned yet."""
+        return self._places[key][0].keys if key in self._places else _NO_KEYS
 
-    def put(
-        self,
-        key: str,
-        keys: NDArray[np.uint64],
-        theta: NDArray[np.float64],
-        inverse: NDArray[np.float64],
-    ) -> tuple[Stack, int]:
-        """Sets one that does not exist yet."""
-        stacks = self._stacks.setdefault(keys.tobytes(), [])
-        if not stacks or len(stacks[-1].ids) == stacks[-1].most:
-            stacks.append(Stack(stacks[0].keys if stacks else keys))
-        stack = stacks[-1]
-        place = stack.add(key)
-        stack.theta[place], stack.inverse[place] = theta, inverse
-        self._places[key] = stack, place
-        self._generation += 1
-        return stack, place
+    def of(self, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(theta [d], A^-1 [d, d]) of one that exists: views, until the next is born or moves."""
+        stack, place = self._places[key]
+        return stack.theta[place], stack.inverse[place]
 
     def bounded(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows of x [r, n], those that are too long for double precision made shorter in place, their direction kept."""
@@ -149,30 +134,11 @@ class Ridges:
             )  # fmt: skip
         return mean, variance
 
-    def covariance(self, key: str, rows: Rows, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """x_k' A^-1 x_l [K, K] under one regression, for l <= k only, but for what is the same for all actions.
-
-        Features that have no column yet, of which nothing is learned, count as if no two actions shared one.
-        """
-        stack, place = self._places.get(key, (None, 0))
-        at, known, sign = _columns(
-            _NO_KEYS if stack is None else stack.keys, rows.index, self._limit
-        )
-        if stack is not None and sign is not None:
-            x, at, known = _folded(x, at, sign, len(stack.keys))
-            found = np.zeros((len(x), len(x)))
-        else:
-            own = np.where(known | rows.common, 0.0, x)
-            found = np.diag(kernels.sums(own * (own * self._prior)))
-        if stack is not None:
-            self._kernels.covariance(stack.inverse[place], at, known, x, found)
-        return found
-
     def learn(self, key: str, rows: Rows, x: NDArray[np.float64], reward: float) -> None:
         """Takes in one row x [1, n]. It first gets a column for each new feature, as long as there is room."""
         plan = rows.plan
         if plan is None or plan.generation != self._generation:
-            self._grow(key, rows.index)
+            self.grow(key, rows.index)
         (stack, which, _, at, _, sign), *_ = self._planned((key,), rows)
         assert stack is not None
         if sign is not None:
@@ -180,20 +146,82 @@ class Ridges:
         place = which[0]
         self._kernels.learn(stack.inverse[place], stack.theta[place], at[0], x[0], reward)
 
-    def _grow(self, key: str, index: NDArray[np.uint64]) -> None:
+    def covariance(self, key: str, rows: Rows, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """x_k' A^-1 x_l [K, K] under one regression, for l <= k only, but for what is the same for all actions.
+
+        Features that have no column yet, of which nothing is learned, count as if no two actions shared one.
+        """
+        dense, known = self.dense(key, rows.index, x)
+        own = np.where(known | rows.common, 0.0, x)
+        found = np.diag(kernels.sums(own * (own * self._prior)))
+        self.add_covariance(key, dense, found)
+        return found
+
+    def dense(
+        self, key: str, index: NDArray[np.uint64], x: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(rows of x [r, n] over all columns of one regression [r, d], which features have a column [r, n])."""
+        keys = self.keys(key)
+        at, known, sign = _columns(keys, index, self._limit)
+        if sign is not None:
+            return _folded(x, at, sign, len(keys))[0], np.ones(index.shape, np.bool_)
+        dense = np.zeros((len(x), len(keys)))
+        dense[np.nonzero(known)[0], at[known]] = x[known]
+        return dense, known
+
+    def predict_dense(
+        self, key: str, dense: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `predict`, of one regression for K rows over all its columns [K, d]."""
+        mean, variance = np.zeros(len(dense)), np.zeros(len(dense))
+        if key in self._places:
+            stack, place = self._places[key]
+            which, members = np.full(len(dense), place, np.intp), np.arange(len(dense))
+            at, known = _all_columns(dense)
+            self._kernels.predict(
+                stack.inverse, stack.theta, which, members, at, known, dense, self._prior, mean, variance
+            )  # fmt: skip
+        return mean, variance
+
+    def learn_dense(self, key: str, dense: NDArray[np.float64], reward: float) -> None:
+        """Takes in one row over all columns [d]."""
+        theta, inverse = self.of(key)
+        self._kernels.learn(inverse, theta, np.arange(len(dense)), dense, reward)
+
+    def add_covariance(self, key: str, dense: NDArray[np.float64], to: NDArray[np.float64]) -> None:
+        """Adds x_k' A^-1 x_l of K rows over all columns [K, d] to the elements l <= k of [K, K]."""
+        if key in self._places:
+            self._kernels.covariance(self.of(key)[1], *_all_columns(dense), dense, to)
+
+    def grow(self, key: str, index: NDArray[np.uint64]) -> None:
         """A column for each new feature of the row [1, n], lowest index first, as long as there is room."""
-        stack, place = self._places.get(key, (None, 0))
-        keys = _NO_KEYS if stack is None else stack.keys
+        keys = self.keys(key)
         new = np.setdiff1d(index, keys)[: self._limit - len(keys)]
         if not len(new):
             return
         grown = np.sort(np.concatenate((keys, new)))
         theta, inverse = np.zeros(len(grown)), np.diag(np.full(len(grown), self._prior))
-        if stack is not None:
+        if key in self._places:
             old = np.searchsorted(grown, keys)
-            theta[old], inverse[np.ix_(old, old)] = stack.theta[place], stack.inverse[place]
+            theta[old], inverse[np.ix_(old, old)] = self.of(key)
             self._remove(key)
-        self.put(key, grown, theta, inverse)
+        self._put(key, grown, theta, inverse)
+
+    def _put(
+        self,
+        key: str,
+        keys: NDArray[np.uint64],
+        theta: NDArray[np.float64],
+        inverse: NDArray[np.float64],
+    ) -> None:
+        stacks = self._stacks.setdefault(keys.tobytes(), [])
+        if not stacks or len(stacks[-1].ids) == stacks[-1].most:
+            stacks.append(Stack(stacks[0].keys if stacks else keys))
+        stack = stacks[-1]
+        place = stack.add(key)
+        stack.theta[place], stack.inverse[place] = theta, inverse
+        self._places[key] = stack, place
+        self._generation += 1
 
     def _remove(self, key: str) -> None:
         stack, place = self._places.pop(key)
@@ -203,7 +231,7 @@ class Ridges:
         stacks = self._stacks[stack.columns]
         stacks.remove(stack)
         if stack.ids:
-            stacks.append(stack)
+            stacks.append(stack)  # the only one that has room, but for one that is merely shorter
         elif not stacks:
             del self._stacks[stack.columns]
         self._generation += 1
@@ -229,6 +257,54 @@ class Ridges:
             where = np.array(which, np.intp), np.array(members, np.intp)
             groups.append(_Group(stack, *where, at, known, sign))
         return groups
+
+    def dump(self) -> tuple[list[str], dict[str, NDArray[Any]]]:
+        """(the keys, sorted; arrays with all regressions one after the other)."""
+        ids = sorted(self._places)
+        numbers = [self.of(key) for key in ids]
+        return ids, {
+            "sizes": np.array([len(theta) for theta, _ in numbers], np.int64),
+            "keys": np.concatenate([_NO_KEYS, *(self.keys(key) for key in ids)]),
+            "theta": np.concatenate([_NONE, *(theta for theta, _ in numbers)]),
+            "inverse": np.concatenate([_NONE, *(inverse.ravel() for _, inverse in numbers)]),
+        }
+
+    def load(
+        self,
+        ids: list[str],
+        sizes: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+        theta: NDArray[np.float64],
+        inverse: NDArray[np.float64],
+    ) -> None:
+        """Takes on what `dump` gave.
+
+        Raises:
+            TypeError, ValueError: it did not.
+        """
+        if (
+            len(ids) != len(sizes)
+            or ids != sorted(set(ids))
+            or not all(isinstance(a, str) for a in ids)
+        ):
+            raise ValueError("ids and sizes do not match")
+        kinds = [array.dtype.str for array in (sizes, keys, theta, inverse)]
+        if kinds != ["<i8", "<u8", "<f8", "<f8"]:
+            raise TypeError(f"arrays are of type {kinds}")
+        if not ((sizes > 0).all() and (sizes <= self._limit).all()):
+            raise ValueError(f"a regression without columns, or with more than {self._limit}")
+        if not len(keys) == len(theta) == sizes.sum() or len(inverse) != (sizes * sizes).sum():
+            raise ValueError("sizes do not match")
+        for action, d in zip(ids, sizes.tolist(), strict=True):
+            square = inverse[: d * d].reshape(d, d)
+            if not (keys[1:d] > keys[: d - 1]).all():
+                raise ValueError(f"columns of {action!r} are out of order")
+            if not (square == square.T).all():
+                raise ValueError(f"A^-1 of {action!r} is not symmetric")
+            if not (np.isfinite(square).all() and np.isfinite(theta[:d]).all()):
+                raise ValueError(f"a number of {action!r} is not finite")
+            self._put(action, keys[:d].copy(), theta[:d], square)
+            keys, theta, inverse = keys[d:], theta[d:], inverse[d * d :]
 
 
 def _columns(
@@ -256,13 +332,17 @@ def _folded(
     """Rows of x [r, n] as dense ones [r, d], with columns [r, d] all of which are known."""
     dense = np.zeros((len(x), d))
     np.add.at(dense, (np.arange(len(x))[:, np.newaxis], at), sign * x)
-    return dense, np.tile(np.arange(d), (len(x), 1)), np.ones(dense.shape, np.bool_)
+    return dense, *_all_columns(dense)
+
+
+def _all_columns(
+    dense: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """(column of each element, whether it has one) of rows over all columns [r, d]."""
+    return np.tile(np.arange(dense.shape[1]), (len(dense), 1)), np.ones(dense.shape, np.bool_)
 
 
 def _longer(array: NDArray[np.float64], room: int) -> NDArray[np.float64]:
     longer = np.empty((room, *array.shape[1:]))
     longer[: len(array)] = array
     return longer
-
-
-_NO_KEYS = np.empty(0, np.uint64)

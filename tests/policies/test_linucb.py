@@ -266,7 +266,7 @@ def test_beyond_the_cap_features_fold_onto_other_columns() -> None:
     [check for check in CHECKS if check not in (names_are_only_names, it_learns)],
     ids=lambda check: check.__name__,
 )
-@pytest.mark.parametrize("model", ["disjoint", "shared"])
+@pytest.mark.parametrize("model", ["disjoint", "shared", "hybrid"])
 def test_the_contract_holds_when_folded(model: str, check: Callable[[ModelSpec], None]) -> None:
     check(ModelSpec({"type": "linucb", "dimensions": 6, "model": model}))
 
