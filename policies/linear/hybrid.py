@@ -22,7 +22,7 @@ import numpy as np
 
 from policies.linear import kernels
 from policies.linear.design import Design
-from policies.linear.ridge import Ridges
+from policies.linear.ridge import LEAST, Ridges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,12 +49,15 @@ class Hybrid:
     are the numbers of distinct features in x and in z, each at most `dimensions`.
     """
 
-    def __init__(self, ridge: float, dimensions: int, *, interactions: bool) -> None:
+    def __init__(
+        self, ridge: float, dimensions: int, discount: float, *, interactions: bool
+    ) -> None:
+        self._discount = discount
         self._prior = 1.0 / ridge
         self._x = Design(shared=False, ids=False, interactions=False)
         self._z = Design(shared=True, ids=False, interactions=interactions)
-        self._arms = Ridges(ridge, dimensions)
-        self._shared = Ridges(ridge, dimensions)
+        self._arms = Ridges(ridge, dimensions, discount)
+        self._shared = Ridges(ridge, dimensions, discount)
         self._cross: dict[str, _Cross] = {}  # C of each action
 
     def posterior(
@@ -73,15 +76,43 @@ class Hybrid:
         return mean + self._shared.predict_dense("", w)[0], covariance
 
     def learn(self, context: Features, actions: ActionSet, k: int, reward: float) -> None:
+        if self._discount < 1.0:
+            self._age(actions.ids[k])
+        x, z = self._lesson(context, actions, k, grow=True)
+        self._take_in(actions.ids[k], x, z, reward, 1.0)
+
+    def unlearn(self, context: Features, actions: ActionSet, k: int, reward: float) -> bool:
+        x, z = self._lesson(context, actions, k, grow=False)
+        return self._take_in(actions.ids[k], x, z, reward, -1.0)
+
+    def _age(self, action: str) -> None:
+        """All lessons so far weigh less from now on. As A_0, A_a and B_a all lose the same share, C stays as it is."""
+        for forgotten in self._arms.tick():
+            del self._cross[forgotten]
+        self._shared.tick()
+        self._shared.age("")
+        self._arms.age(action)
+        if action not in self._arms:
+            self._cross.pop(action, None)
+        for x in self._arms.lost(action):
+            self._take_in(action, x, np.zeros(len(self._shared.keys(""))), 0.0, 1.0)
+        for z in self._shared.lost(""):
+            self._shared.learn_dense("", z, 0.0)
+
+    def _lesson(
+        self, context: Features, actions: ActionSet, k: int, *, grow: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(x [d], z [k]) of action k over all columns, new ones among them if they may grow."""
         action = actions.ids[k]
         features = actions.of(k) if len(actions.features) else actions.features
         own, shared = self._x.row(context, actions, k), self._z.row(context, actions, k)
-        self._arms.grow(action, own.index)
-        self._shared.grow("", shared.index)
+        if grow:
+            self._arms.grow(action, own.index)
+            self._shared.grow("", shared.index)
         x = self._arms.bounded(own.values(context, features))
         z = self._shared.bounded(shared.values(context, features))
         x, z = self._arms.dense(action, own.index, x)[0], self._shared.dense("", shared.index, z)[0]
-        self._take_in(action, x[0], z[0], reward)
+        return x[0], z[0]
 
     def _residuals(self, context: Features, actions: ActionSet) -> tuple[NDArray[Any], ...]:
         """(x' theta0 [K], x' A_a^-1 x [K], w [K, k] over the columns of z, variance of each feature of z that has none
@@ -89,29 +120,44 @@ class Hybrid:
         own, shared = self._x.rows(context, actions), self._z.rows(context, actions)
         x = self._arms.bounded(own.values(context, actions.features))
         z = self._shared.bounded(shared.values(context, actions.features))
-        mean, variance = self._arms.predict(actions.ids, own, x)
+        kept = np.ones(len(actions))
+        mean, variance = self._arms.predict(actions.ids, own, x, kept)
         w, known = self._shared.dense("", shared.index, z)
         for k, action in enumerate(actions.ids):
             if action in self._arms:
                 r = slice(k, k + 1) if len(x) > 1 else slice(1)
                 dense, _ = self._arms.dense(action, own.index[r], x[r])
-                w[k] -= kernels.sums_of_rows(self._aligned(action) * dense[0, :, np.newaxis])
+                known_by_x = kernels.sums_of_rows(self._aligned(action) * dense[0, :, np.newaxis])
+                w[k] -= kept[k] * known_by_x
         return mean, variance, w, np.where(known, 0.0, z * (z * self._prior)), shared.common
 
     def _take_in(
-        self, action: str, x: NDArray[np.float64], z: NDArray[np.float64], reward: float
-    ) -> None:
-        """One lesson, x [d] and z [k] over all columns."""
+        self,
+        action: str,
+        x: NDArray[np.float64],
+        z: NDArray[np.float64],
+        reward: float,
+        sign: float,
+    ) -> bool:
+        """Takes in one lesson, x [d] and z [k] over all columns; or out, if the sign is -1 and not too many digits are lost."""
         cross = self._aligned(action)
         theta, inverse = self._arms.of(action)
         gain = kernels.sums_of_rows(inverse * x[:, np.newaxis])
-        scale = 1.0 + max(0.0, float(kernels.sums(x * gain)))
+        scale = 1.0 + sign * max(0.0, float(kernels.sums(x * gain)))
+        if scale < LEAST:
+            return False
         root = np.sqrt(scale)
         w = z - kernels.sums_of_rows(cross * x[:, np.newaxis])
+        if (
+            sign < 0.0
+            and 1.0 - self._shared.predict_dense("", (w / root)[np.newaxis])[1][0] < LEAST
+        ):
+            return False
         error = reward - float(kernels.sums(theta * x))
-        self._shared.learn_dense("", w / root, error / root)
-        cross += gain[:, np.newaxis] * (w / scale)
-        self._arms.learn_dense(action, x, reward)
+        self._shared.learn_dense("", w / root, error / root, sign)
+        cross += gain[:, np.newaxis] * (sign * (w / scale))
+        self._arms.learn_dense(action, x, reward, sign)
+        return True
 
     def _aligned(self, action: str) -> NDArray[np.float64]:
         """C [d, k] of this action, over the columns that both regressions have by now; what is new in them is 0."""

@@ -99,7 +99,7 @@ class LinTS(LinearPolicy):
         self, context: Features, actions: ActionSet
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(mean, standard deviation) of the scores, each [K]."""
-        mean, variance = self._regression.posterior(context, actions)
+        mean, variance = self._posterior(context, actions)
         return mean, np.maximum(self._scale * np.sqrt(variance), self._least)
 
     def _joint(
@@ -108,4 +108,4 @@ class LinTS(LinearPolicy):
         """(mean [K], covariance [K, K]) of the scores."""
         mean, covariance = self._regression.joint(context, actions)
         covariance *= self._scale * self._scale
-        return mean, covariance
+        return self._with_priors(actions.ids, mean), covariance

@@ -60,6 +60,6 @@ class LinUCB(LinearPolicy):
         self._alpha = settings.alpha
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        mean, variance = self._regression.posterior(context, actions)
+        mean, variance = self._posterior(context, actions)
         scores = mean + self._alpha * np.sqrt(variance)
         return Scored(greedy(scores), scores)

@@ -36,6 +36,10 @@ class Regression(Protocol):
         """Takes in one reward of action k."""
         ...
 
+    def unlearn(self, context: Features, actions: ActionSet, k: int, reward: float) -> bool:
+        """Takes out one that was learned; False, and nothing is done, if too many digits would be lost."""
+        ...
+
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays, for `pack`."""
         ...
@@ -55,13 +59,16 @@ class Plain:
     State: for each action id that has been learned (or once, if shared) A^-1 [d, d] and theta [d], where d is the
     number of distinct features learned with, bias included, at most `dimensions`: 8 d^2 + 16 d bytes. 1,000 actions
     with 20 features take 3.5 MB; at the default bound of 256 columns they take 524 MB. While it runs there is room for up to
-    twice as many, where regressions are small.
+    twice as many, where regressions are small. With a discount 16 bytes more for each.
     """
 
-    def __init__(self, ridge: float, dimensions: int, *, shared: bool, interactions: bool) -> None:
+    def __init__(
+        self, ridge: float, dimensions: int, discount: float, *, shared: bool, interactions: bool
+    ) -> None:
+        self._discount = discount
         self._shared = shared
         self._design = Design(shared=shared, ids=shared, interactions=shared and interactions)
-        self._ridges = Ridges(ridge, dimensions)
+        self._ridges = Ridges(ridge, dimensions, discount)
 
     def posterior(
         self, context: Features, actions: ActionSet
@@ -78,10 +85,26 @@ class Plain:
         return mean, self._ridges.covariance("", rows, x)
 
     def learn(self, context: Features, actions: ActionSet, k: int, reward: float) -> None:
+        key, rows, x = self._lesson(context, actions, k)
+        if self._discount < 1.0:
+            self._ridges.tick()
+            self._ridges.age(key)
+            for lost in self._ridges.lost(key):
+                self._ridges.learn_dense(key, lost, 0.0)
+        self._ridges.learn(key, rows, x, reward)
+
+    def unlearn(self, context: Features, actions: ActionSet, k: int, reward: float) -> bool:
+        key, rows, x = self._lesson(context, actions, k)
+        return self._ridges.unlearn(key, rows, x, reward)
+
+    def _lesson(
+        self, context: Features, actions: ActionSet, k: int
+    ) -> tuple[str, Rows, NDArray[np.float64]]:
+        """(the key of its regression, what is known of the row, x [1, n]) of action k."""
         rows = self._design.row(context, actions, k)
         features = actions.of(k) if len(actions.features) else actions.features
         x = self._ridges.bounded(rows.values(context, features))
-        self._ridges.learn("" if self._shared else actions.ids[k], rows, x, reward)
+        return "" if self._shared else actions.ids[k], rows, x
 
     def _keys(self, actions: ActionSet) -> tuple[str, ...]:
         return ("",) * len(actions) if self._shared else actions.ids

@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 
     from policies.linear.design import Rows
 
+# Taking x out again loses as many digits as 1 - x' A^-1 x is small. Below this it is not done; all is built anew then.
+LEAST = 1e-6
+# Weights that are all remembered as shares of one number are raised where that falls below 2^-300: by a power of two, which
+# changes no bit. What then weighs less than 2^-30 of what it once did is forgotten altogether.
+_RAISE = 2.0**-300
+_FORGOTTEN = 2.0**-30
+_TINY = 1e-300
+# How much of it the prior may lose by discounting before it is put back. Each time costs d lessons.
+_PUT_BACK = 0.5
+
 _NO_KEYS, _NONE = np.empty(0, np.uint64), np.empty(0)
 
 
 class Stack:
     """Regressions over the same columns, side by side: A = ridge * I + sum x x', theta = A^-1 sum reward x."""
 
-    __slots__ = ("columns", "ids", "inverse", "keys", "most", "theta")
+    __slots__ = ("columns", "ids", "inverse", "keys", "left", "most", "since", "theta")
 
     def __init__(self, keys: NDArray[np.uint64]) -> None:
         d = len(keys)
@@ -36,6 +46,10 @@ class Stack:
         self.ids: list[str] = []  # [B] whose they are
         self.theta = np.empty((1, d))  # [>= B, d]
         self.inverse = np.empty((1, d, d))  # [>= B, d, d] A^-1, symmetric to the bit
+        self.since = np.empty(
+            1
+        )  # [>= B] the weight of a lesson learned now, as it was at its last lesson
+        self.left = np.empty(1)  # [>= B] what is left of the ridge in A, as a share
         # Room is doubled as it is needed, up to here: so no more than half of it, or 512 kB, is ever empty.
         self.most = max(1, kernels.CHUNK // (d * d))
 
@@ -46,6 +60,7 @@ class Stack:
             room = min(2 * room, self.most)
             self.theta = _longer(self.theta, room)
             self.inverse = _longer(self.inverse, room)
+            self.since, self.left = _longer(self.since, room), _longer(self.left, room)
         self.ids.append(key)
         return place
 
@@ -55,7 +70,7 @@ class Stack:
         if place == len(self.ids):
             return None
         self.ids[place] = last
-        for array in (self.theta, self.inverse):
+        for array in (self.theta, self.inverse, self.since, self.left):
             array[place] = array[len(self.ids)]
         return last
 
@@ -83,12 +98,22 @@ class _Plan(NamedTuple):
 class Ridges:
     """Ridge regressions by a key: the action's id, or "" for one that all share.
 
+    With a discount lessons weigh discount^n after n more of whatever key (D-LinUCB: Russac, Vernade & Cappe 2019, "Weighted
+    Linear Bandits for Non-Stationary Environments", with x' A^-1 x as the variance): A = sum of weight x x' + ridge * I. Only
+    the regression that learns is brought up to date, by dividing A^-1, so that the ridge loses weight too; where half of it is
+    lost it is put back. In between, and while others learn, predictions account for what weighs less and what is lost as if x
+    were the only direction, which is exact for one feature and else never says that too much is known (Jensen): no variance
+    exceeds that of the prior, and with time all returns to it.
+
     Args:
         ridge: lambda, > 0.
         limit: most columns of each.
+        discount: in (0.5, 1]; 1 forgets nothing.
     """
 
-    def __init__(self, ridge: float, limit: int) -> None:
+    def __init__(self, ridge: float, limit: int, discount: float = 1.0) -> None:
+        self._discount = discount
+        self._now = 1.0  # the weight of a lesson learned now, as those of all others are remembered
         self._prior = 1.0 / ridge
         self._limit = limit
         self._kernels = kernels.kernels()
@@ -114,11 +139,18 @@ class Ridges:
         return x
 
     def predict(
-        self, keys: Sequence[str], rows: Rows, x: NDArray[np.float64]
+        self,
+        keys: Sequence[str],
+        rows: Rows,
+        x: NDArray[np.float64],
+        kept: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(theta' x, x' A^-1 x), each [K], of K regressions for K rows of x (or 1).
 
         A feature that has no column yet is exact all the same: its theta is 0, and its row of A^-1 is that of I / ridge.
+
+        Args:
+            kept: [K] of ones, into which is written by what means were multiplied, as something was forgotten.
         """
         groups = self._planned(keys, rows)
         mean, variance = np.zeros(len(keys)), np.empty(len(keys))
@@ -132,19 +164,96 @@ class Ridges:
             self._kernels.predict(
                 stack.inverse, stack.theta, which, members, at, known, own, self._prior, mean, variance
             )  # fmt: skip
+            if self._discount < 1.0:
+                share = self._fade(stack, which, members, own, mean, variance)
+                if kept is not None:
+                    kept[members] = share
         return mean, variance
+
+    def _fade(
+        self,
+        stack: Stack,
+        which: NDArray[np.intp],
+        members: NDArray[np.intp],
+        x: NDArray[np.float64],
+        mean: NDArray[np.float64],
+        variance: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Brings predictions of regressions up to date; returns by what their means were multiplied.
+
+        For one feature 1 / variance = data + left / prior, which becomes g data + 1 / prior if the data weigh g of what they
+        did: that is variance / (g + (1 - g left) variance / prior).
+        """
+        prior = kernels.sums(x * (x * self._prior))
+        g = self._now / stack.since[which]
+        v = variance[members]
+        share = 1.0 / (g + (1.0 - g * stack.left[which]) * (v / np.maximum(prior, _TINY)))
+        variance[members] = np.minimum(v * share, prior)
+        mean[members] *= g * share
+        return g * share
+
+    def tick(self) -> list[str]:
+        """All lessons so far weigh less from now on. Returns the keys of regressions that are forgotten by that."""
+        self._now *= self._discount
+        if self._now >= _RAISE:
+            return []
+        gone = [
+            key
+            for key, (stack, place) in self._places.items()
+            if self._now < _FORGOTTEN * stack.since[place]
+        ]
+        for key in gone:
+            self._remove(key)
+        for stack in (stack for stacks in self._stacks.values() for stack in stacks):
+            stack.since[: len(stack.ids)] /= _RAISE
+        self._now /= _RAISE
+        return gone
+
+    def age(self, key: str) -> None:
+        """Brings one up to date, or forgets it if it is too old."""
+        if key not in self._places:
+            return
+        stack, place = self._places[key]
+        g = self._now / stack.since[place]
+        if g < _FORGOTTEN:
+            self._remove(key)
+            return
+        stack.inverse[place] /= g
+        stack.left[place] *= g
+        stack.since[place] = self._now
+
+    def lost(self, key: str) -> NDArray[np.float64]:
+        """What the ridge has lost, if it is time to put that back: rows [d, d] to be learned with the reward 0; or [0, d]."""
+        stack, place = self._places.get(key, (None, 0))
+        if stack is None or stack.left[place] >= _PUT_BACK:
+            return np.empty((0, 0))
+        lost = np.sqrt((1.0 - stack.left[place]) / self._prior)
+        stack.left[place] = 1.0
+        return np.diag(np.full(len(stack.keys), lost))
+
+    def unlearn(self, key: str, rows: Rows, x: NDArray[np.float64], reward: float) -> bool:
+        """Takes out one row x [1, n] that was learned; False, and nothing is done, if too many digits would be lost."""
+        if 1.0 - self.predict((key,), rows, x)[1][0] < LEAST:
+            return False
+        self._learn(key, rows, x, reward, -1.0)
+        return True
 
     def learn(self, key: str, rows: Rows, x: NDArray[np.float64], reward: float) -> None:
         """Takes in one row x [1, n]. It first gets a column for each new feature, as long as there is room."""
         plan = rows.plan
         if plan is None or plan.generation != self._generation:
             self.grow(key, rows.index)
-        (stack, which, _, at, _, sign), *_ = self._planned((key,), rows)
+        self._learn(key, rows, x, reward, 1.0)
+
+    def _learn(
+        self, key: str, rows: Rows, x: NDArray[np.float64], reward: float, sign: float
+    ) -> None:
+        (stack, which, _, at, _, fold), *_ = self._planned((key,), rows)
         assert stack is not None
-        if sign is not None:
-            x, at, _ = _folded(x, at, sign, len(stack.keys))
+        if fold is not None:
+            x, at, _ = _folded(x, at, fold, len(stack.keys))
         place = which[0]
-        self._kernels.learn(stack.inverse[place], stack.theta[place], at[0], x[0], reward)
+        self._kernels.learn(stack.inverse[place], stack.theta[place], at[0], x[0], reward, sign)
 
     def covariance(self, key: str, rows: Rows, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """x_k' A^-1 x_l [K, K] under one regression, for l <= k only, but for what is the same for all actions.
@@ -173,6 +282,16 @@ class Ridges:
         self, key: str, dense: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `predict`, of one regression for K rows over all its columns [K, d]."""
+        mean, variance = self._predict_dense(key, dense)
+        if self._discount < 1.0 and key in self._places:
+            stack, place = self._places[key]
+            which = np.full(len(dense), place, np.intp)
+            self._fade(stack, which, np.arange(len(dense)), dense, mean, variance)
+        return mean, variance
+
+    def _predict_dense(
+        self, key: str, dense: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         mean, variance = np.zeros(len(dense)), np.zeros(len(dense))
         if key in self._places:
             stack, place = self._places[key]
@@ -183,14 +302,19 @@ class Ridges:
             )  # fmt: skip
         return mean, variance
 
-    def learn_dense(self, key: str, dense: NDArray[np.float64], reward: float) -> None:
-        """Takes in one row over all columns [d]."""
+    def learn_dense(
+        self, key: str, dense: NDArray[np.float64], reward: float, sign: float = 1.0
+    ) -> None:
+        """Takes in one row over all columns [d]; or out, if the sign is -1."""
         theta, inverse = self.of(key)
-        self._kernels.learn(inverse, theta, np.arange(len(dense)), dense, reward)
+        self._kernels.learn(inverse, theta, np.arange(len(dense)), dense, reward, sign)
 
     def add_covariance(self, key: str, dense: NDArray[np.float64], to: NDArray[np.float64]) -> None:
         """Adds x_k' A^-1 x_l of K rows over all columns [K, d] to the elements l <= k of [K, K]."""
         if key in self._places:
+            if self._discount < 1.0:
+                faded, plain = self.predict_dense(key, dense)[1], self._predict_dense(key, dense)[1]
+                dense = dense * np.sqrt(faded / np.maximum(plain, _TINY))[:, np.newaxis]
             self._kernels.covariance(self.of(key)[1], *_all_columns(dense), dense, to)
 
     def grow(self, key: str, index: NDArray[np.uint64]) -> None:
@@ -200,12 +324,16 @@ class Ridges:
         if not len(new):
             return
         grown = np.sort(np.concatenate((keys, new)))
-        theta, inverse = np.zeros(len(grown)), np.diag(np.full(len(grown), self._prior))
+        theta, since, left = np.zeros(len(grown)), self._now, 1.0
+        if key in self._places:
+            stack, place = self._places[key]
+            since, left = stack.since[place], stack.left[place]
+        inverse = np.diag(np.full(len(grown), self._prior / left))
         if key in self._places:
             old = np.searchsorted(grown, keys)
             theta[old], inverse[np.ix_(old, old)] = self.of(key)
             self._remove(key)
-        self._put(key, grown, theta, inverse)
+        self._put(key, grown, theta, inverse, since, left)
 
     def _put(
         self,
@@ -213,6 +341,8 @@ class Ridges:
         keys: NDArray[np.uint64],
         theta: NDArray[np.float64],
         inverse: NDArray[np.float64],
+        since: float,
+        left: float,
     ) -> None:
         stacks = self._stacks.setdefault(keys.tobytes(), [])
         if not stacks or len(stacks[-1].ids) == stacks[-1].most:
@@ -220,6 +350,7 @@ class Ridges:
         stack = stacks[-1]
         place = stack.add(key)
         stack.theta[place], stack.inverse[place] = theta, inverse
+        stack.since[place], stack.left[place] = since, left
         self._places[key] = stack, place
         self._generation += 1
 
@@ -262,12 +393,18 @@ class Ridges:
         """(the keys, sorted; arrays with all regressions one after the other)."""
         ids = sorted(self._places)
         numbers = [self.of(key) for key in ids]
-        return ids, {
+        arrays = {
             "sizes": np.array([len(theta) for theta, _ in numbers], np.int64),
             "keys": np.concatenate([_NO_KEYS, *(self.keys(key) for key in ids)]),
             "theta": np.concatenate([_NONE, *(theta for theta, _ in numbers)]),
             "inverse": np.concatenate([_NONE, *(inverse.ravel() for _, inverse in numbers)]),
         }
+        if self._discount < 1.0:
+            places = [self._places[key] for key in ids]
+            arrays["now"] = np.array([self._now])
+            arrays["since"] = np.array([stack.since[place] for stack, place in places])
+            arrays["left"] = np.array([stack.left[place] for stack, place in places])
+        return ids, arrays
 
     def load(
         self,
@@ -276,6 +413,9 @@ class Ridges:
         keys: NDArray[np.uint64],
         theta: NDArray[np.float64],
         inverse: NDArray[np.float64],
+        now: NDArray[np.float64] | None = None,
+        since: NDArray[np.float64] | None = None,
+        left: NDArray[np.float64] | None = None,
     ) -> None:
         """Takes on what `dump` gave.
 
@@ -295,7 +435,8 @@ class Ridges:
             raise ValueError(f"a regression without columns, or with more than {self._limit}")
         if not len(keys) == len(theta) == sizes.sum() or len(inverse) != (sizes * sizes).sum():
             raise ValueError("sizes do not match")
-        for action, d in zip(ids, sizes.tolist(), strict=True):
+        weights = self._loaded_weights(len(ids), now, since, left)
+        for action, d, (then, share) in zip(ids, sizes.tolist(), weights, strict=True):
             square = inverse[: d * d].reshape(d, d)
             if not (keys[1:d] > keys[: d - 1]).all():
                 raise ValueError(f"columns of {action!r} are out of order")
@@ -303,8 +444,30 @@ class Ridges:
                 raise ValueError(f"A^-1 of {action!r} is not symmetric")
             if not (np.isfinite(square).all() and np.isfinite(theta[:d]).all()):
                 raise ValueError(f"a number of {action!r} is not finite")
-            self._put(action, keys[:d].copy(), theta[:d], square)
+            self._put(action, keys[:d].copy(), theta[:d], square, then, share)
             keys, theta, inverse = keys[d:], theta[d:], inverse[d * d :]
+
+    def _loaded_weights(
+        self, count: int, now: Any, since: Any, left: Any
+    ) -> list[tuple[float, float]]:
+        """(since, left) of each regression."""
+        given = [array for array in (now, since, left) if array is not None]
+        if self._discount == 1.0 and not given:
+            return [(1.0, 1.0)] * count
+        if [(array.dtype.str, array.shape) for array in given] != [
+            ("<f8", (size,)) for size in (1, count, count)
+        ] or self._discount == 1.0:
+            raise TypeError("not the weights of a discounted regression")
+        self._now = float(now[0])
+        if not (
+            _RAISE <= self._now <= 1.0 / _FORGOTTEN
+            and (since >= self._now).all()
+            and (since <= 1.0 / _FORGOTTEN).all()
+            and (left > 0.0).all()
+            and (left <= 1.0).all()
+        ):
+            raise ValueError("a weight is out of bounds")
+        return list(zip(since.tolist(), left.tolist(), strict=True))
 
 
 def _columns(
