@@ -14,6 +14,7 @@ from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
     from policies.hashed.sgd import SGD
+    from policies.linear.lints import LinTS
     from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
@@ -35,6 +36,7 @@ _LAZY = {
     "ThompsonBeta": "policies.plain.thompson_beta",
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
+    "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
     "SGD": "policies.hashed.sgd",
     "FM": "policies.river.fm",
@@ -55,6 +57,7 @@ __all__ = [
     "Exp3",
     "Features",
     "Interaction",
+    "LinTS",
     "LinUCB",
     "Model",
     "ModelSpec",

@@ -96,10 +96,12 @@ class Textbook:
         self.a += np.outer(x, x)
         self.b += reward * x
 
+    def mean(self, values: Sparse) -> float:
+        return float(np.linalg.solve(self.a, self.b) @ self.x(values))
+
     def score(self, values: Sparse) -> float:
         x = self.x(values)
-        theta = np.linalg.solve(self.a, self.b)
-        return float(theta @ x + self.alpha * np.sqrt(x @ np.linalg.solve(self.a, x)))
+        return self.mean(values) + float(self.alpha * np.sqrt(x @ np.linalg.solve(self.a, x)))
 
 
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
@@ -110,6 +112,9 @@ def test_disjoint_is_the_textbook(alpha: float, lam: float, *, dense: bool) -> N
     for context, things, chosen, reward in random_log(60, dense=dense):
         expected = [books[a].score({BIAS: 1.0, **context, **things[a]}) for a in "abc"]
         assert scores(made, context, things) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        means = [books[a].mean({BIAS: 1.0, **context, **things[a]}) for a in "abc"]
+        expected_rewards = made.expected(features(context), action_set(things))
+        assert expected_rewards == pytest.approx(means, rel=1e-9, abs=1e-12)
         made.learn([interaction(context, things, chosen, reward)])
         books[chosen].learn({BIAS: 1.0, **context, **things[chosen]}, reward)
 
@@ -261,7 +266,7 @@ def test_beyond_the_cap_features_fold_onto_other_columns() -> None:
     [check for check in CHECKS if check not in (names_are_only_names, it_learns)],
     ids=lambda check: check.__name__,
 )
-@pytest.mark.parametrize("model", ["disjoint", "shared"])
+@pytest.mark.parametrize("model", ["disjoint", "shared", "hybrid"])
 def test_the_contract_holds_when_folded(model: str, check: Callable[[ModelSpec], None]) -> None:
     check(ModelSpec({"type": "linucb", "dimensions": 6, "model": model}))
 
