@@ -39,6 +39,7 @@ class Report:
             f"{of}_messages": following[of] for of in ("dead", "copies") if of in following
         }
         low, high = status["reward_range"]
+        report = status.get("policy_report") or {}
         return api.StatusReply(
             app=app,
             policy=status["policy"],
@@ -57,6 +58,8 @@ class Report:
             reward_min=min(low, sums["r_min"]),
             reward_max=max(high, sums["r_max"]),
             alarms=[api.Alarm(id=alarm.id, text=alarm.text) for alarm in self.alarms],
+            policy_names=report.keys(),
+            policy_values=report.values(),
             drift=_drift(status.get("drift")),
             lease=status.get("lease", 0),
             owner=status.get("owner_folder", ""),
