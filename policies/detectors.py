@@ -32,9 +32,10 @@ class DriftSettings(PolicySettings):
 
     on: Literal["reward", "residual"] = Field(
         default="reward",
-        description="reward: the detector sees rewards, and waits for lower ones. residual: it sees how far rewards are from what "
-        "the policy expected just before it learned them, and waits for larger errors, so that contexts which earn less are no "
-        "alarm. Not every policy expects something.",
+        description="reward: the detector sees rewards, and waits for lower ones; right for clicks, and for every policy. "
+        "residual: it sees how far rewards are from what the policy expected just before it learned them, and waits for larger "
+        "errors, so that contexts which earn less are no alarm. For rewards that vary about as much whatever they are: clicks vary "
+        "more as there are more of them, and a policy that improves would seem to err more. Not every policy expects something.",
     )
     action: Literal["alert", "explore", "restart"] = Field(
         default="alert",
@@ -118,9 +119,9 @@ class PageHinkley(DriftSettings):
 
     detector: Literal["page_hinkley"] = "page_hinkley"
     threshold: float = Field(
-        default=20.0,
+        default=50.0,
         gt=0.0,
-        description="How much excess, summed up, is a change, in reward ranges: 20 suits clicks. Rewards that mostly keep to a "
+        description="How much excess, summed up, is a change, in reward ranges: 50 suits clicks. Rewards that mostly keep to a "
         "tenth of their range need about 2. Higher gives fewer false alarms, later.",
     )
     delta: float = Field(
@@ -264,7 +265,8 @@ class Eddm(_Counting):
 
 class HddmA(DriftSettings):
     """HDDM_A (Frias-Blanco et al. 2015, "Online and Non-Parametric Drift Detection Methods Based on Hoeffding's Bounds"): the mean error
-    has risen by more than Hoeffding's bound, which holds for all numbers in [0, 1]. For abrupt changes.
+    has risen by more than Hoeffding's bound, which holds for all numbers in [0, 1]. For abrupt changes of clicks; blind
+    where rewards keep to a small part of their range.
 
     State: a dozen numbers.
     """
@@ -285,7 +287,8 @@ class HddmA(DriftSettings):
 
 
 class HddmW(DriftSettings):
-    """HDDM_W (the same paper as HDDM_A): likewise with a mean in which recent errors weigh more. For gradual changes.
+    """HDDM_W (the same paper as HDDM_A): likewise with a mean in which recent errors weigh more. Quicker, with more false alarms where
+    clicks are rare.
 
     State: three dozen numbers.
     """
