@@ -13,6 +13,7 @@ from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
+    from policies.hashed.sgd import SGD
     from policies.linear.lints import LinTS
     from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from policies.plain.thompson_beta import ThompsonBeta
     from policies.plain.thompson_gaussian import ThompsonGaussian
     from policies.plain.ucb1 import UCB1
+    from policies.river.fm import FM
     from policies.river.policy import River
     from policies.uniform import Uniform
     from policies.vw.policy import VW
@@ -36,13 +38,17 @@ _LAZY = {
     "UCB1": "policies.plain.ucb1",
     "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
+    "SGD": "policies.hashed.sgd",
+    "FM": "policies.river.fm",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
     "VW": "policies.vw.policy",
 }
 
 __all__ = [
+    "FM",
     "KLUCB",
+    "SGD",
     "UCB1",
     "VW",
     "About",

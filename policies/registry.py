@@ -5,16 +5,16 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from policies.policy import Policy, PolicyError
+from policies.policy import Policy, PolicyError, PolicySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from policies.policy import PolicySettings
+_Settings = TypeVar("_Settings", bound=PolicySettings)
 
 GROUP = "rankd.policies"
 # Raised when encoder, standardiser, floor or sampler would give other bits than before.
@@ -38,7 +38,7 @@ def find(name: str) -> type[Policy]:
         if not (isinstance(policy, type) and issubclass(policy, Policy)):
             raise PolicyError(f"type: {name!r} is not a policy")
         return policy
-    raise PolicyError(f"type: no policy {name!r}; {_nearest(name, names())}")
+    raise PolicyError(f"type: no policy {name!r}; {nearest(name, names())}")
 
 
 def summary(policy: type[Policy]) -> str:
@@ -56,15 +56,30 @@ def settings_of(config: Mapping[str, object]) -> tuple[type[Policy], PolicySetti
         raise PolicyError(f"type: is missing; known are {', '.join(names())}")
     cls = find(str(config["type"]))
     given = {key: value for key, value in config.items() if key != "type"}
+    return cls, checked(cls.Settings, given, cls.name)
+
+
+def checked(
+    settings: type[_Settings], given: Mapping[str, object], owner: str, prefix: str = ""
+) -> _Settings:
+    """The settings of those values.
+
+    Args:
+        owner: whose settings they are, for the message.
+        prefix: what a setting's name begins with in the message.
+
+    Raises:
+        PolicyError: an unknown setting, or a value that the setting refuses; the message names it.
+    """
     try:
-        return cls, cls.Settings.model_validate(given)
+        return settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            hint = _nearest(field, list(cls.Settings.model_fields))
-            raise PolicyError(f"{field}: {cls.name} has no such setting; {hint}") from error
-        raise PolicyError(f"{field or cls.name}: {first['msg']}") from error
+            hint = nearest(field, list(settings.model_fields))
+            raise PolicyError(f"{prefix}{field}: {owner} has no such setting; {hint}") from error
+        raise PolicyError(f"{prefix}{field or owner}: {first['msg']}") from error
 
 
 def create(config: Mapping[str, object], reward_range: tuple[float, float]) -> Policy:
@@ -103,7 +118,8 @@ def libraries(config: Mapping[str, object]) -> list[str]:
     return sorted(own + [f"{name}=={version(name)}" for name in cls.libraries])
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for somebody who has mistyped a word."""
     folded = {name.casefold(): name for name in known}
     close = get_close_matches(word.casefold(), folded, n=1)
     if close:

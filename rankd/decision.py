@@ -33,6 +33,9 @@ class Decision:
     Empty in a default decision."""
     slots: tuple[Slot, ...] = ()
     """In the order of the request. None, where one action was asked for."""
+    sampler: str = ""
+    """How the slots after the first were drawn: "plackett-luce", from what the slots before left of `probabilities`, or "per-slot",
+    from probabilities of each slot's own. Empty where one action was asked for."""
     epoch: int = 0
     model_version: int = 0
     """(epoch, model_version) names the model that decided. (0, 0) in a default decision."""

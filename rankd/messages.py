@@ -127,6 +127,7 @@ def decision_of(request: pb.RankRequest, reply: pb.RankReply) -> Decision:
         slots=tuple(
             map(Slot, reply.slot_ids, reply.slot_action_ids, reply.slot_probabilities),
         ),
+        sampler=reply.sampler,
         epoch=reply.epoch,
         model_version=reply.model_version,
     )

@@ -31,6 +31,10 @@ APPS: dict[str, Any] = {
     "apprentice": {"reward": BRIEF, "mode": "apprentice"},
     "logging": {"reward": BRIEF, "mode": "logging_only"},
     "greedy": {"min_exploration": 0, "allow_deterministic": True},
+    "by_slot": {
+        "policy": {"type": "vw", "args": "--ccb_explore_adf --squarecb -l 2 -q 0i"},
+        "reward": "always_sent",
+    },
     **{
         how: {"reward": {**BRIEF, "aggregation": how, "default": -1.0}}
         for how in ("earliest", "last", "sum", "max", "mean")
@@ -174,11 +178,26 @@ def test_slots_are_filled_without_replacement(service: Service, asked: dict[str,
         assert list(reply.slot_ids) == asked.get("slot_ids", ["0", "1", "2"])
         assert list(reply.slot_action_ids) == list(reply.ranking[:3])
         assert reply.action_id == reply.slot_action_ids[0]
+        assert reply.sampler == "plackett-luce"
         assert sorted(reply.ranking) == ids
         left = 1.0
         for p, given in zip(reply.probabilities, reply.slot_probabilities, strict=False):
             assert given == pytest.approx(p / left, abs=1e-12)
             left -= p
+
+
+def test_slots_may_have_probabilities_of_their_own(service: Service) -> None:
+    """Of a policy that looks at slots. The last test verifies them."""
+    for i in range(20):
+        asked: dict[str, Any] = {"event_id": f"by slot {i}", "slot_ids": ["top", "foot"]}
+        reply = rank(service, "by_slot", **asked)
+        assert reply.sampler == "per-slot"
+        assert list(reply.slot_action_ids) == list(reply.ranking[:2])
+        assert rank(service, "by_slot", **asked) == reply
+        for slot, action in zip(reply.slot_ids, reply.slot_action_ids, strict=True):
+            paid = float(action == "a" and slot == "foot")
+            reward(service, "by_slot", reply.event_id, paid, slot_id=slot)
+    service.wait_counters("by_slot", matured=20)
 
 
 def test_a_deterministic_app_fills_its_slots_too(service: Service) -> None:
