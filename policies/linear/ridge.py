@@ -118,7 +118,7 @@ class Ridges:
         self._limit = limit
         self._kernels = kernels.kernels()
         self._places: dict[str, tuple[Stack, int]] = {}
-        self._stacks: dict[bytes, list[Stack]] = {}  # by their columns; only the last has room
+        self._stacks: dict[bytes, list[Stack]] = {}  # by their columns
         self._generation = 0  # grows whenever a regression is born or moves
 
     def __contains__(self, key: str) -> bool:
@@ -345,9 +345,10 @@ class Ridges:
         left: float,
     ) -> None:
         stacks = self._stacks.setdefault(keys.tobytes(), [])
-        if not stacks or len(stacks[-1].ids) == stacks[-1].most:
-            stacks.append(Stack(stacks[0].keys if stacks else keys))
-        stack = stacks[-1]
+        stack = next((stack for stack in stacks if len(stack.ids) < stack.most), None)
+        if stack is None:
+            stack = Stack(stacks[0].keys if stacks else keys)
+            stacks.append(stack)
         place = stack.add(key)
         stack.theta[place], stack.inverse[place] = theta, inverse
         stack.since[place], stack.left[place] = since, left
@@ -359,12 +360,13 @@ class Ridges:
         moved = stack.remove(place)
         if moved is not None:
             self._places[moved] = stack, place
-        stacks = self._stacks[stack.columns]
-        stacks.remove(stack)
-        if stack.ids:
-            stacks.append(stack)  # the only one that has room, but for one that is merely shorter
-        elif not stacks:
-            del self._stacks[stack.columns]
+        if not stack.ids:
+            stacks = self._stacks[stack.columns]
+            stacks.remove(stack)
+            if not stacks:
+                del self._stacks[stack.columns]
+            # Plans that are out of date may still know it.
+            stack.theta, stack.inverse = np.empty((0, 0)), np.empty((0, 0, 0))
         self._generation += 1
 
     def _planned(self, keys: Sequence[str], rows: Rows) -> list[_Group]:

@@ -20,7 +20,7 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"model": "shared"},
         {"model": "shared", "interactions": False},
         {"model": "hybrid", "discount": 0.99},
-        {"window": 30, "prior": 0.3},
+        {"window": 100, "prior": 0.3},
     ],
     "lints": [{"model": "shared", "discount": 0.99}, {"model": "hybrid", "window": 300}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],

@@ -307,6 +307,26 @@ def test_the_state_is_as_large_as_its_docstring_says() -> None:
     assert len(made.state()) - 3 * (8 * 20**2 + 16 * 20) < 600
 
 
+def test_plans_that_are_out_of_date_keep_no_regressions_alive() -> None:
+    """Layouts are remembered, and with them where regressions stood; those have moved as columns were added."""
+    made, context = policy(), np.arange(1, 40, dtype=np.uint64)
+    for n in range(1, 40):
+        index = context[:n].copy()
+        index.setflags(write=False)
+        c = Features(index, np.ones(n), np.zeros(n, np.uint8), np.zeros(n, np.bool_))
+        for a in "ab":
+            made.learn(
+                [Interaction(c, action_set({"a": {}, "b": {}}), "ab".index(a), np.ones(2) / 2, 1.0)]
+            )
+        made.pmf(c, action_set({"a": {}, "b": {}}), 0)
+    ridges = made._regression._ridges  # type: ignore[attr-defined]
+    kept = [rows.plan for rows in made._regression._design._seen.values()]  # type: ignore[attr-defined]
+    assert len(kept) > 39
+    alive = {id(g.stack): g.stack for plan in kept for g in plan.groups if g.stack is not None}
+    assert sum(len(stack.inverse) > 0 for stack in alive.values()) == 1
+    assert len(ridges._stacks) == 1
+
+
 def test_states_that_fit_no_model_are_refused() -> None:
     header, arrays = unpack(trained().state())
 
