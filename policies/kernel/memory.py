@@ -110,8 +110,10 @@ class Memory:
         """(sum of weights [K], sum of weight times reward [K]) of each of these actions, over m interactions."""
         count = len(self._ids) + 1  # the last one is what no interaction has
         slot = self._slot[where]
-        mass: NDArray[np.float64] = np.bincount(slot, weight, count)
-        earned: NDArray[np.float64] = np.bincount(slot, weight * self._reward[where], count)
+        mass, earned = (
+            np.bincount(slot, each, count).astype(np.float64)
+            for each in (weight, weight * self._reward[where])
+        )
         own = np.array([self._slots.get(action, count - 1) for action in ids], np.intp)
         return mass[own], earned[own]
 
