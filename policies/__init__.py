@@ -14,8 +14,10 @@ from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
     from policies.hashed.sgd import SGD
+    from policies.kernel.regression import KernelRegression
     from policies.linear.lints import LinTS
     from policies.linear.linucb import LinUCB
+    from policies.meta.auto import Auto
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
     from policies.plain.kl_ucb import KLUCB
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from policies.vw.policy import VW
 
 _LAZY = {
+    "Auto": "policies.meta.auto",
+    "KernelRegression": "policies.kernel.regression",
     "EpsilonGreedy": "policies.plain.epsilon_greedy",
     "Exp3": "policies.plain.exp3",
     "KLUCB": "policies.plain.kl_ucb",
@@ -53,10 +57,12 @@ __all__ = [
     "VW",
     "About",
     "ActionSet",
+    "Auto",
     "EpsilonGreedy",
     "Exp3",
     "Features",
     "Interaction",
+    "KernelRegression",
     "LinTS",
     "LinUCB",
     "Model",

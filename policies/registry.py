@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from policies.policy import Policy, PolicyError, PolicySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _Settings = TypeVar("_Settings", bound=PolicySettings)
 
@@ -75,6 +75,9 @@ def checked(
         return settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, PolicyError):  # a policy within, whose path is in the message
+            raise inner from error
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             hint = nearest(field, list(settings.model_fields))
@@ -108,14 +111,32 @@ def same_shape(before: Mapping[str, object], after: Mapping[str, object]) -> boo
     """Whether a state learned under `before` can go on under `after`."""
     cls, old = settings_of(before)
     other, new = settings_of(after)
-    return cls is other and all(getattr(old, name) == getattr(new, name) for name in cls.structural)
+    nested = _nested(cls)
+    plain = cls.structural - {nested}
+    if cls is not other or any(getattr(old, name) != getattr(new, name) for name in plain):
+        return False
+    ours, theirs = _inner(cls, old), _inner(cls, new)
+    return len(ours) == len(theirs) and all(map(same_shape, ours, theirs))
 
 
 def libraries(config: Mapping[str, object]) -> list[str]:
     """ "name==version" of everything whose version can change the policy's arithmetic, sorted."""
-    cls = settings_of(config)[0]
-    own = [f"policies=={FORMAT}", f"policies.{cls.name}=={cls.version}"]
-    return sorted(own + [f"{name}=={version(name)}" for name in cls.libraries])
+    cls, settings = settings_of(config)
+    found = {f"policies=={FORMAT}", f"policies.{cls.name}=={cls.version}"}
+    found |= {f"{name}=={version(name)}" for name in cls.libraries}
+    for inner in _inner(cls, settings):
+        found.update(libraries(inner))
+    return sorted(found)
+
+
+def _nested(cls: type[Policy]) -> str:
+    """The setting that holds configurations of other policies, if it has one: its class attribute `nested`."""
+    return str(getattr(cls, "nested", ""))
+
+
+def _inner(cls: type[Policy], settings: PolicySettings) -> Sequence[Mapping[str, object]]:
+    """The configurations of the policies within a policy."""
+    return getattr(settings, _nested(cls), ())
 
 
 def nearest(word: str, known: list[str]) -> str:
