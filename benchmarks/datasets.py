@@ -61,7 +61,9 @@ def load(name: str, cache: Path, frozen: bool = False) -> DataSet:
         ValueError: there is no such set, or it is frozen and the caller may not see it.
     """
     if name in FROZEN and not frozen:
-        raise ValueError(f"{name} is frozen: its figures are for the end (--frozen), not for tuning")
+        raise ValueError(
+            f"{name} is frozen: its figures are for the end (--frozen), not for tuning"
+        )
     if name == "digits":
         from sklearn.datasets import load_digits
 
@@ -82,7 +84,9 @@ def _mlbench(name: str, cache: Path) -> DataSet:
     import rdata
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an R type that has no Python one and does not matter here
+        warnings.simplefilter(
+            "ignore"
+        )  # of an R type that has no Python one and does not matter here
         frame = rdata.read_rda(_unpacked(cache) / f"{name}.rda")[name]
     label = frame.pop(_CLASS[name])
     # A factor's levels that are numbers (0 and 1 of DNA, 0 to 15 of LetterRecognition) are taken as these numbers.
@@ -104,9 +108,7 @@ def _unpacked(cache: Path) -> Path:
     return data
 
 
-def _from_rows(
-    name: str, rows: list[Mapping[str, float]], labels: Iterable[str]
-) -> DataSet:
+def _from_rows(name: str, rows: list[Mapping[str, float]], labels: Iterable[str]) -> DataSet:
     columns = sorted(rows[0])
     numbers = np.array([[float(row[column]) for column in columns] for row in rows])
     return _data_set(name, numbers, labels)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
 from types import ModuleType
-from unittest.mock import patch
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +21,14 @@ if TYPE_CHECKING:
     from policies import ActionSet, Features
 
 
-_TORCH = ("torch", "torch.nn", "torch.nn.functional", "torch.optim", "torch.utils", "torch.utils.data")
+_TORCH = (
+    "torch",
+    "torch.nn",
+    "torch.nn.functional",
+    "torch.optim",
+    "torch.utils",
+    "torch.utils.data",
+)
 
 
 class _Torch(ModuleType):
@@ -96,9 +102,7 @@ class Rankd(Player):
     ) -> None:
         context = self._context.with_value(x)
         bases = None if self._bases is None else self._bases[:, k]
-        self._policy.learn(
-            [self._interaction(context, self._actions, k, pmf, reward, bases)]
-        )
+        self._policy.learn([self._interaction(context, self._actions, k, pmf, reward, bases)])
 
 
 def encoded(actions: int, size: int, named: bool) -> tuple[Features, ActionSet]:
@@ -130,8 +134,12 @@ class Obp(Player):
 
     def __init__(self, actions: int, size: int, seed: int, settings: Mapping[str, Any]) -> None:
         # `import obp` imports torch, 2 GB that these policies never touch.
-        with patch.dict(sys.modules, {name: _Torch(name) for name in _TORCH}):
-            from obp import policy
+        sys.modules.update({name: _Torch(name) for name in _TORCH})
+        from obp import policy
+
+        # Where they stayed, scipy would ask them whether an array is one of theirs.
+        for name in _TORCH:
+            del sys.modules[name]
 
         given = dict(settings)
         make = getattr(policy, given.pop("policy"))

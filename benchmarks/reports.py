@@ -37,8 +37,10 @@ def result(permanent_id: str, bars: Mapping[str, bool], **figures: Any) -> int:
 def missing(policy: Mapping[str, object]) -> str:
     """Why this installation cannot build such a policy, or nothing."""
     from policies import PolicyError
-    from policies.registry import settings_of
+    from policies.registry import names, settings_of
 
+    if policy.get("type") not in names():
+        return "no such policy is installed"
     try:
         settings_of(policy)
     except PolicyError as error:

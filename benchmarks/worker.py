@@ -35,7 +35,7 @@ class Game:
             # [T, d] as known when the reward comes
             self.x_learn = job["x_learn"] if name == "x" and "x_learn" in job else self.x
             self.rewards: NDArray[np.float64] = job["rewards"]  # [T, K]
-            self.expected = job["expected"] if "expected" in job else self.rewards  # [T, K]
+            self.expected = job.get("expected", self.rewards)  # [T, K]
             self.u: list[float] = job["u"].tolist()  # [T]
             self.seeds: list[int] = job["seeds"].tolist()  # [T]
         self.floor = float(load["floor"])
@@ -106,7 +106,7 @@ def main() -> None:
             else:
                 assert game is not None
                 answer = game.play(**command["play"])
-        except Exception as error:  # noqa: BLE001  # told to the one who asked, who decides
+        except Exception as error:  # told to the one who asked, who decides
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
