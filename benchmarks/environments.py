@@ -25,7 +25,16 @@ _INSTALL: dict[str, list[list[str]]] = {
     ]
 }
 # BLAS and OpenMP read these when they load.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
 
 
 class WorkerError(RuntimeError):
@@ -56,8 +65,8 @@ def version_of(player: str, folder: Path) -> str:
     if player == "rankd":
         return version("rankd")
     ask = f"from importlib.metadata import version; print(version({player!r}))"
-    run = [python_of(player, folder), "-c", ask]
-    return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+    python = python_of(player, folder)
+    return subprocess.check_output([python, "-c", ask], text=True).strip()
 
 
 class Worker:

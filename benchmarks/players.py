@@ -182,8 +182,8 @@ class RiverBandit(Player):
     def __init__(self, actions: int, size: int, seed: int, settings: Mapping[str, Any]) -> None:
         from river.bandit import LinUCBDisjoint
 
-        self._policy = LinUCBDisjoint(seed=seed, **settings)
-        self._actions = list(range(actions))
+        self._policy: Any = LinUCBDisjoint(seed=seed, **settings)
+        self._actions: list[int | str] = list(range(actions))
 
     def decide(self, x: NDArray[np.float64], seed: int) -> int:
         return int(self._policy.pull(self._actions, context=dict(enumerate(x.tolist()))))
@@ -240,8 +240,9 @@ class VowpalWabbit(Player):
         self._actions = [f"|a a{k}" for k in range(actions)]
 
     def decide(self, x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-        pmf = np.array(self._vw.predict([self._shared(x), *self._actions]))
-        return pmf / pmf.sum()
+        pmf: NDArray[np.float64] = np.array(self._vw.predict([self._shared(x), *self._actions]))
+        pmf /= pmf.sum()
+        return pmf
 
     def learn(
         self, x: NDArray[np.float64], k: int, reward: float, pmf: NDArray[np.float64]
