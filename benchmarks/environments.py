@@ -25,7 +25,7 @@ _INSTALL: dict[str, list[list[str]]] = {
     ]
 }
 # BLAS and OpenMP read these when they load.
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -77,7 +77,7 @@ class Worker:
         self._process = subprocess.Popen(
             [python_of(player, folder), "-W", "ignore", "-m", "benchmarks.worker"],
             cwd=ROOT,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **ONE_THREAD},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
