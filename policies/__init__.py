@@ -13,6 +13,7 @@ from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
+    from policies.hashed.sgd import SGD
     from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
@@ -34,6 +35,7 @@ _LAZY = {
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
     "LinUCB": "policies.linear.linucb",
+    "SGD": "policies.hashed.sgd",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
     "VW": "policies.vw.policy",
@@ -41,6 +43,7 @@ _LAZY = {
 
 __all__ = [
     "KLUCB",
+    "SGD",
     "UCB1",
     "VW",
     "About",

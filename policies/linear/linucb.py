@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from policies.exploration import greedy
-from policies.features import action_index
-from policies.linear.ridge import Ridge, bounded, predict
+from policies.linear.design import Design
+from policies.linear.ridge import Ridges
 from policies.pack import pack, unpack
 from policies.policy import Policy, PolicyError, PolicySettings
 from policies.types import Scored
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
     from policies.types import ActionSet, Features, Interaction
 
-BIAS = 0  # the index of the feature that is always 1: lowest, so that it has the first column
-_BIAS, _ONE = np.array([BIAS], np.uint64), np.ones(1)
-# Layouts whose order is remembered: 64 x 16 bytes for each of 16,384 features = 17 MB at worst.
-_SEEN = 64
-_PAD = 2**64 - 1  # fills up short rows, always with the value 0
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: spreads the index of a product
-# Elements of A^-1 that are worked on at once: 65,536 x 8 bytes = 512 kB, which a CPU's second cache still holds.
-_CHUNK = 65_536
+_NO_KEYS, _NONE = np.empty(0, np.uint64), np.empty(0)
 
 
 class LinUCBSettings(PolicySettings):
@@ -75,7 +68,8 @@ class LinUCB(Policy):
 
     State: for each action id that has been learned (or once, if shared) A^-1 [d, d] and theta [d], where d is the
     number of distinct features learned with, bias included, at most `dimensions`: 8 d^2 + 16 d bytes. 1,000 actions
-    with 20 features take 3.5 MB; at the default bound of 256 columns they take 524 MB.
+    with 20 features take 3.5 MB; at the default bound of 256 columns they take 524 MB. While it runs there is room for up to
+    twice as many, where regressions are small.
     """
 
     name = "linucb"
@@ -85,94 +79,44 @@ class LinUCB(Policy):
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
         assert isinstance(settings, LinUCBSettings)
         self._settings = settings
-        self._new = Ridge.prior()
-        self._ridges: dict[str, Ridge] = {}  # by action id; if shared, the only one is that of ""
-        # By id of an array that nobody changes: what `_sorted` made of it.
-        self._seen: dict[int, tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.intp]]] = {}
+        self._shared = settings.model == "shared"
+        self._design = Design(shared=self._shared, interactions=settings.interactions)
+        self._ridges = Ridges(settings.ridge, settings.dimensions)
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
-        index, value = self._joint(context, actions)
-        mean, variance = np.empty(len(actions)), np.empty(len(actions))
-        for ridges, members in self._groups(actions.ids, min(index.shape[1], limit)):
-            rows = members if len(index) > 1 else [0]
-            mean[members], variance[members] = predict(
-                ridges, index[rows], value[rows], prior, limit
-            )
+        mean, variance = self._posterior(context, actions)
         scores = mean + self._settings.alpha * np.sqrt(variance)
         return Scored(greedy(scores), scores)
 
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64]:
+        return self._posterior(context, actions)[0]
+
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        prior, limit = 1.0 / self._settings.ridge, self._settings.dimensions
         for interaction in interactions:
-            chosen = interaction.actions.only(interaction.chosen)
-            index, value = self._joint(interaction.context, chosen)
-            key = "" if self._settings.model == "shared" else chosen.ids[0]
-            ridge = self._ridges.get(key, self._new).grown(index, prior, limit)
-            ridge.learn(index, value, interaction.reward, limit)
-            self._ridges[key] = ridge
+            actions, k = interaction.actions, interaction.chosen
+            rows = self._design.row(interaction.context, actions, k)
+            features = actions.of(k) if len(actions.features) else actions.features
+            x = self._ridges.bounded(rows.values(interaction.context, features))
+            key = "" if self._shared else actions.ids[k]
+            self._ridges.learn(key, rows, x, interaction.reward)
 
-    def _joint(
+    def _posterior(
         self, context: Features, actions: ActionSet
-    ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """x of each action as (index, value), each [K, n] with rows sorted by index, or [1, n] if all are equal."""
-        shared, prior = self._settings.model == "shared", 1.0 / self._settings.ridge
-        value = np.concatenate((_ONE, context.value))
-        if not shared and not len(actions.features):
-            index, order = self._sorted(context.index)
-            return index, bounded(value[order][np.newaxis], prior)
-        index = np.concatenate((_BIAS, context.index))
-        parts = [
-            (np.broadcast_to(part, (len(actions), len(part))) for part in (index, value)),
-            own := _rows(actions),
-        ]
-        if shared:
-            ids = np.array([[action_index(a)] for a in actions.ids], np.uint64)
-            parts.append((ids, np.ones(ids.shape)))
-            if self._settings.interactions:
-                parts.append(_products(context, *own))
-        indices, values = zip(*parts, strict=True)
-        index, value = np.concatenate(indices, axis=1), np.concatenate(values, axis=1)
-        order = np.argsort(index, axis=1)
-        value = np.take_along_axis(value, order, axis=1)
-        return np.take_along_axis(index, order, axis=1), bounded(value, prior)
-
-    def _sorted(self, index: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-        """(bias and these indices as a sorted row [1, n], the order that sorts them). A layout's come again and again."""
-        seen = self._seen.get(id(index))
-        if seen is not None and seen[0] is index:
-            return seen[1:]
-        joint = np.concatenate((_BIAS, index))
-        order = np.argsort(joint)
-        row = joint[order][np.newaxis]
-        if not index.flags.writeable:
-            if len(self._seen) >= _SEEN:
-                self._seen.clear()
-            self._seen[id(index)] = index, row, order
-        return row, order
-
-    def _groups(self, ids: Sequence[str], width: int) -> Iterator[tuple[list[Ridge], list[int]]]:
-        """Regressions of equal columns (only one, if shared), and the actions that they score."""
-        shared = self._settings.model == "shared"
-        ridges = [self._ridges.get("" if shared else a, self._new) for a in ids]
-        groups: dict[bytes, list[int]] = {}
-        for k, ridge in enumerate(ridges):
-            groups.setdefault(ridge.columns, []).append(k)
-        most = max(1, _CHUNK // width**2)
-        for group in groups.values():
-            for start in range(0, len(group), most):
-                members = group[start : start + most]
-                yield [ridges[k] for k in (members[:1] if shared else members)], members
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(expected reward, x' A^-1 x), each [K]."""
+        rows = self._design.rows(context, actions)
+        x = self._ridges.bounded(rows.values(context, actions.features))
+        keys = ("",) * len(actions) if self._shared else actions.ids
+        return self._ridges.predict(keys, rows, x)
 
     def state(self) -> bytes:
-        ids = sorted(self._ridges)
-        ridges = [self._ridges[a] for a in ids] or [self._new]
-        header = {"policy": self.name, "ids": ids, **self._structure()}
+        found = list(self._ridges.items())
+        header = {"policy": self.name, "ids": [key for key, *_ in found], **self._structure()}
         arrays = {
-            "sizes": np.array([len(self._ridges[a].keys) for a in ids], np.int64),
-            "keys": np.concatenate([ridge.keys for ridge in ridges]),
-            "theta": np.concatenate([ridge.theta for ridge in ridges]),
-            "inverse": np.concatenate([ridge.inverse.ravel() for ridge in ridges]),
+            "sizes": np.array([len(keys) for _, keys, _, _ in found], np.int64),
+            "keys": np.concatenate([_NO_KEYS, *(keys for _, keys, _, _ in found)]),
+            "theta": np.concatenate([_NONE, *(theta for _, _, theta, _ in found)]),
+            "inverse": np.concatenate([_NONE, *(inverse.ravel() for *_, inverse in found)]),
         }
         return pack(header, arrays)
 
@@ -186,33 +130,14 @@ class LinUCB(Policy):
         if header != {"policy": cls.name, **self._structure()}:
             raise PolicyError(f"a state of {header}, expected {self._structure()} of {cls.name}")
         try:
-            self._ridges = _split(ids, self._settings.dimensions, **arrays)
+            for ridge in _split(ids, self._settings.dimensions, **arrays):
+                self._ridges.put(*ridge)
         except (TypeError, ValueError) as error:
             raise PolicyError(f"not a state of {cls.name}: {error}") from error
         return self
 
     def _structure(self) -> dict[str, object]:
         return {name: getattr(self._settings, name) for name in sorted(self.structural)}
-
-
-def _rows(actions: ActionSet) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """The actions' features as (index, value), each [K, n], shorter rows filled up."""
-    counts = np.diff(actions.start)
-    row = np.repeat(np.arange(len(actions)), counts)
-    column = np.arange(len(row)) - np.repeat(actions.start[:-1], counts)
-    index = np.full((len(actions), int(counts.max())), _PAD, np.uint64)
-    value = np.zeros(index.shape)
-    index[row, column], value[row, column] = actions.features.index, actions.features.value
-    return index, value
-
-
-def _products(
-    context: Features, index: NDArray[np.uint64], value: NDArray[np.float64]
-) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """Each context feature times each of the actions' features [K, n], as (index, value), each [K, n * m]."""
-    indices = index[:, :, np.newaxis] + context.index * _GOLDEN
-    values = value[:, :, np.newaxis] * context.value
-    return indices.reshape(len(index), -1), values.reshape(len(index), -1)
 
 
 def _split(
@@ -222,8 +147,8 @@ def _split(
     keys: NDArray[np.uint64],
     theta: NDArray[np.float64],
     inverse: NDArray[np.float64],
-) -> dict[str, Ridge]:
-    """The regressions that `state` put one after the other.
+) -> Iterator[tuple[str, NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]:
+    """(key, columns, theta, A^-1) of the regressions that `state` put one after the other.
 
     Raises:
         TypeError, ValueError: the arrays are not such.
@@ -241,15 +166,13 @@ def _split(
         raise ValueError(f"a regression without columns, or with more than {limit}")
     if not len(keys) == len(theta) == sizes.sum() or len(inverse) != (sizes * sizes).sum():
         raise ValueError("sizes do not match")
-    ridges = {}
     for action, d in zip(ids, sizes.tolist(), strict=True):
-        square = inverse[: d * d].reshape(d, d).copy()
+        square = inverse[: d * d].reshape(d, d)
         if not (keys[1:d] > keys[: d - 1]).all():
             raise ValueError(f"columns of {action!r} are out of order")
         if not (square == square.T).all():
             raise ValueError(f"A^-1 of {action!r} is not symmetric")
         if not (np.isfinite(square).all() and np.isfinite(theta[:d]).all()):
             raise ValueError(f"a number of {action!r} is not finite")
-        ridges[action] = Ridge(keys[:d].copy(), theta[:d].copy(), square)
+        yield action, keys[:d].copy(), theta[:d], square
         keys, theta, inverse = keys[d:], theta[d:], inverse[d * d :]
-    return ridges

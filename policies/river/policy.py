@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from pydantic import Field, JsonValue
 
+from policies.crossing import product_index
 from policies.exploration import epsilon, greedy, squarecb
 from policies.features import action_index
 from policies.pack import pack, unpack
@@ -145,7 +146,7 @@ class River(Policy):
         values = context.value.tolist()
         plain = list(zip(context.index.tolist(), values, strict=True))
         ids = np.array([action_index(action) for action in actions.ids], np.uint64)
-        by_id = _crossed(context.index, ids).tolist() if kind in ("action_id", "both") else ()
+        by_id = product_index(context.index, ids).tolist() if kind in ("action_id", "both") else ()
         for k, own in enumerate(ids.tolist()):
             features = actions.of(k)
             row = {own: 1.0}
@@ -155,7 +156,7 @@ class River(Policy):
             if kind in ("action_id", "both"):
                 row.update(zip(by_id[k], values, strict=True))
             if kind in ("action_features", "both"):
-                crossed = _crossed(context.index, features.index).ravel().tolist()
+                crossed = product_index(context.index, features.index).ravel().tolist()
                 products = np.outer(features.value, context.value).ravel().tolist()
                 row.update(zip(crossed, products, strict=True))
             yield row
@@ -187,15 +188,3 @@ class River(Policy):
     @classmethod
     def _header(cls, settings: PolicySettings) -> dict[str, object]:
         return {"policy": cls.name, **settings.model_dump(include=set(cls.structural))}
-
-
-def _crossed(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The index of the product of each of `other` [m] with each of `one` [n], as [m, n].
-
-    The finalizer of SplitMix64 (Steele, Lea & Flood 2014) on a sum in which one side is spread out first.
-    """
-    x = one + other[:, np.newaxis] * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
-    return mixed

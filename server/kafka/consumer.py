@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPar
 
 from server.fold.merge import Message
 from server.fold.records import LogError
+from server.kafka.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,11 +147,7 @@ class TopicReader:
         if self._consumer is None:
             return
         consumer, self._consumer = self._consumer, None
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await consumer.stop()
-        except KAFKA_ERRORS:
-            pass  # it is of no use to anybody any more
+        await end(consumer.stop(), _CLOSE_SECONDS)
 
     @property
     def _opened(self) -> AIOKafkaConsumer:

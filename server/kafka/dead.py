@@ -10,6 +10,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from server.kafka.consumer import KAFKA_ERRORS
+from server.kafka.ending import end
 
 if TYPE_CHECKING:
     from server.fold.merge import DeadLetter
@@ -22,6 +23,8 @@ _QUEUE = 256
 _KEEP = 64 << 10
 # Seconds between two attempts to reach Kafka.
 _RETRY_SECONDS = 2.0
+# Seconds for sending what is under way when it closes.
+_CLOSE_SECONDS = 2.0
 
 
 class DeadLetters:
@@ -89,8 +92,4 @@ class DeadLetters:
         if self._producer is None:
             return
         producer, self._producer = self._producer, None
-        try:
-            async with asyncio.timeout(min(self._timeout, 2.0)):
-                await producer.stop()
-        except KAFKA_ERRORS:
-            pass  # what it still had is lost
+        await end(producer.stop(), min(self._timeout, _CLOSE_SECONDS))  # what it still had is lost

@@ -103,6 +103,11 @@ async def _write_status(folder: DataFolder, followings: Sequence[Following]) -> 
         await asyncio.sleep(_STATUS_SECONDS)
 
 
+def _told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class Following:
     """One app's topic on its way into the mirror.
 
@@ -152,6 +157,13 @@ class Following:
                     await self._stay(self.error)
                 except (*KAFKA_ERRORS, sqlite3.Error) as error:
                     self._tell("following again after an error", repr(error))
+                except asyncio.CancelledError:
+                    if _told_to_stop():
+                        raise
+                    # One of the consumer's own that has come out of it: nobody has asked this task to end.
+                    self._tell(
+                        "following again after an error", "the consumer has cancelled itself"
+                    )
                 wait = _BACKOFF[0] if self._moved else min(2 * wait, _BACKOFF[1])
                 await asyncio.sleep(wait)
         finally:

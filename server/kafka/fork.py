@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from google.protobuf.message import DecodeError
 
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError
+from server.kafka.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +67,7 @@ async def check(config: KafkaConfig, offsets: Mapping[Place, int], journal: Jour
             consumer.seek(place, max(offset + 1, begins[place]))
         await _read(consumer, ends, journal, timeout)
     finally:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await consumer.stop()
+        await end(consumer.stop(), _CLOSE_SECONDS)
 
 
 async def _read(

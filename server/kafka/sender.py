@@ -21,6 +21,8 @@ from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from server.kafka.ending import end
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
@@ -130,6 +132,4 @@ class Sender:
                 with contextlib.suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
-        with contextlib.suppress(*_KAFKA_ERRORS):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._client.close()
+        await end(self._client.close(), _CLOSE_SECONDS)

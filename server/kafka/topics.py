@@ -7,7 +7,6 @@ could not be read. Nothing of a topic that exists is changed but its number of p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from server.kafka.ending import end
 from server.sections import microseconds
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ async def ensure(config: Config, apps: Collection[str], check: bool = True) -> N
             await admin.start()
             await _ensure(admin, config, sorted(apps), check)
     finally:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await admin.close()
+        await end(admin.close(), _CLOSE_SECONDS)
 
 
 async def _ensure(admin: AIOKafkaAdminClient, config: Config, apps: list[str], check: bool) -> None:

@@ -22,6 +22,10 @@ MORE: dict[str, list[dict[str, object]]] = {
     ],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
+    "sgd": [
+        {"interactions": "both", "loss": "logistic", "explorer": "softmax"},
+        {"explorer": "ucb", "bits": 20},
+    ],
     "ucb1": [{"discount": 0.995, "alpha": 0.3}],
     "kl_ucb": [{"window": 300}],
     "softmax": [{"window": 300, "temperature": 0.1}],

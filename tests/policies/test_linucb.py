@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from river.datasets import ImageSegments
 from policies import ActionSet, Features, Interaction, LinUCB, ModelSpec, PolicyError
 from policies.checks import CHECKS, it_learns, names_are_only_names
 from policies.features import action_index, encode_actions, encode_context
-from policies.linear import linucb, ridge
-from policies.linear.linucb import BIAS
+from policies.linear import kernels
+from policies.linear.design import BIAS
 from policies.pack import pack, unpack
 from policies.registry import create, restore
 from policies.sampler import Purpose, draw, uniform
@@ -175,13 +176,13 @@ def test_a_score_alone_is_the_score_among_fifty(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["disjoint", "shared"])
-def test_neither_chunks_nor_the_way_of_summing_change_a_bit(
+def test_neither_chunks_nor_the_compiler_change_a_bit(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, states = set(), set()
-    for chunk, small in ((1, 0), (200, 10**9), (65_536, 0), (65_536, 2_500), (10**9, 10**9)):
-        monkeypatch.setattr(linucb, "_CHUNK", chunk)
-        monkeypatch.setattr(ridge, "_SMALL", small)
+    for chunk, compiled in product((1, 200, 65_536, 10**9), (True, False)):
+        monkeypatch.setattr(kernels, "CHUNK", chunk)
+        monkeypatch.setattr(kernels, "COMPILED", compiled)
         made = trained(model=model)
         states.add(made.state())
         answers.add(

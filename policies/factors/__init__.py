@@ -1,0 +1,1 @@
+"""Policies that learn a vector for each user and each item."""

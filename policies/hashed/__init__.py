@@ -1,0 +1,1 @@
+"""Policies that share one table of hashed weights among all actions."""

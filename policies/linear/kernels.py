@@ -1,0 +1,228 @@
+"""The inner loops of ridge regression, twice: compiled by numba where it is installed, and in plain numpy.
+
+Both give the same bits: each sum runs from the first feature to the last, one term after the other, and only + - * / and
+sqrt touch a number. The compiler may do several columns at once, as no sum runs over them, but must not reorder or fuse
+anything: so no fastmath.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Places = NDArray[np.intp]
+
+# Most of ridge^-1 * |x|^2. One rounding error of A^-1 is 1e-16 / ridge, which x makes 1e-4 of a variance that is about 1:
+# beyond that A^-1 stops being positive and the regression runs away. Standardised features stay below 1e5.
+REACH = 1e12
+# Elements of A^-1 that numpy works on at once: 65,536 x 8 bytes = 512 kB, which a CPU's second cache still holds.
+CHUNK = 65_536
+COMPILED = True  # for tests: whether to use numba at all
+# Where x has fewer than one feature for so many columns, picking out its columns is faster than taking all.
+_SPARSE = 8
+
+
+class Kernels(NamedTuple):
+    """The inner loops; arguments are C-contiguous."""
+
+    bound: Callable[[Floats, float], None]
+    """(x [r, n], ridge^-1): makes rows that are too long for double precision shorter, in place."""
+
+    predict: Callable[..., None]
+    """(inverse [B, d, d], theta [B, d], which [g], members [g], at [r, n], known [r, n], x [r, n], ridge^-1,
+    mean [K], variance [K]): writes theta' x and x' A^-1 x of g members, at these places. Each has the regression `which`, and
+    a row of x of its own, unless there is only one. A feature without a column has theta 0 and a row of I / ridge."""
+
+    learn: Callable[[Floats, Floats, Places, Floats, float], None]
+    """(inverse [d, d], theta [d], at [n], x [n], reward): takes in x, by the formula of Sherman & Morrison (1950)."""
+
+
+def kernels() -> Kernels:
+    """The compiled ones if numba is there, or numpy's. The first process that asks waits for the compiler, some seconds;
+    others load what it left, in half a second."""
+    return (_compiled() if COMPILED else None) or NUMPY
+
+
+@cache
+def _compiled() -> Kernels | None:
+    try:
+        from numba import njit  # here, as it takes half a second
+    except ImportError:
+        return None
+    made = {}
+    for name, (signature, loops) in _LOOPS.items():
+        try:
+            made[name] = njit(signature, cache=True)(loops)
+        except (
+            RuntimeError,
+            OSError,
+        ):  # there is no folder to cache it in, or it cannot be written to
+            made[name] = njit(signature)(loops)
+    return Kernels(**made)
+
+
+def _bound(x: Any, prior: Any) -> None:
+    for r in range(x.shape[0]):
+        squares = x[r, 0] * x[r, 0]
+        for i in range(1, x.shape[1]):
+            squares += x[r, i] * x[r, i]
+        squares *= prior
+        if squares > REACH:
+            factor = np.sqrt(REACH / squares)
+            for i in range(x.shape[1]):
+                x[r, i] *= factor
+
+
+def _predict(  # noqa: C901  # one function, as calls of compiled functions cost
+    inverse: Any,
+    theta: Any,
+    which: Any,
+    members: Any,
+    at: Any,
+    known: Any,
+    x: Any,
+    prior: Any,
+    mean: Any,
+    variance: Any,
+) -> None:
+    n, d = x.shape[1], theta.shape[1]
+    row, inside = np.empty(d), np.empty(n)
+    for m in range(members.shape[0]):
+        k, b = members[m], which[m]
+        r = m if x.shape[0] > 1 else 0
+        square, weights, columns = inverse[b], theta[b], at[r]
+        for i in range(n):
+            inside[i] = x[r, i] if known[r, i] else 0.0
+        total = weights[columns[0]] * inside[0]
+        for i in range(1, n):
+            total += weights[columns[i]] * inside[i]
+        mean[k] = total
+        if n * _SPARSE < d:
+            for j in columns:
+                total = square[columns[0], j] * inside[0]
+                for i in range(1, n):
+                    total += square[columns[i], j] * inside[i]
+                row[j] = total
+        else:
+            line, value = square[columns[0]], inside[0]
+            for j in range(d):
+                row[j] = line[j] * value
+            for i in range(1, n):
+                line, value = square[columns[i]], inside[i]
+                for j in range(d):
+                    row[j] += line[j] * value
+        total = x[r, 0] * (row[columns[0]] if known[r, 0] else x[r, 0] * prior)
+        for i in range(1, n):
+            total += x[r, i] * (row[columns[i]] if known[r, i] else x[r, i] * prior)
+        variance[k] = max(0.0, total)
+
+
+def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any) -> None:
+    n, d = x.shape[0], theta.shape[0]
+    gain = np.empty(d)
+    line, value = inverse[at[0]], x[0]
+    for j in range(d):
+        gain[j] = line[j] * value
+    for i in range(1, n):
+        line, value = inverse[at[i]], x[i]
+        for j in range(d):
+            gain[j] += line[j] * value
+    variance, expected = x[0] * gain[at[0]], theta[at[0]] * x[0]
+    for i in range(1, n):
+        variance += x[i] * gain[at[i]]
+        expected += theta[at[i]] * x[i]
+    scale = 1.0 + (max(0.0, variance))
+    step, root = (reward - expected) / scale, np.sqrt(scale)
+    for j in range(d):
+        theta[j] += gain[j] * step
+        gain[j] /= root
+    for i in range(d):
+        line, value = inverse[i], gain[i]
+        for j in range(d):
+            line[j] -= value * gain[j]
+
+
+_LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
+    "bound": ("void(f8[:,::1], f8)", _bound),
+    "predict": (
+        "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,::1], f8, f8[::1], f8[::1])",
+        _predict,
+    ),
+    "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8)", _learn),
+}
+
+
+def sums(terms: Floats) -> Floats:
+    """Sums along the last axis, strictly from left to right."""
+    return np.add.accumulate(terms, axis=-1)[..., -1]
+
+
+def sums_of_rows(terms: Floats) -> Floats:
+    """Sums of the rows of matrices [..., n, m], m >= n, strictly from the first to the last.
+
+    numpy adds pairwise along the axis that is contiguous only (documentation of numpy.sum); this is another one.
+    """
+    total: Floats = np.add.reduce(terms, axis=-2)
+    return total
+
+
+def _numpy_bound(x: Floats, prior: float) -> None:
+    squares = sums(x * x) * prior
+    far = squares > REACH
+    if far.any():
+        x[far] *= np.sqrt(REACH / squares[far])[:, np.newaxis]
+
+
+def _numpy_predict(
+    inverse: Floats,
+    theta: Floats,
+    which: Places,
+    members: Places,
+    at: Places,
+    known: NDArray[np.bool_],
+    x: Floats,
+    prior: float,
+    mean: Floats,
+    variance: Floats,
+) -> None:
+    n, d = x.shape[1], theta.shape[1]
+    whole = n == d and bool((at == np.arange(d)).all())
+    most = max(1, CHUNK // (n * n))
+    for start in range(0, len(members), most):
+        chunk, b = members[start : start + most], which[start : start + most]
+        r = np.arange(start, start + len(chunk)) if len(x) > 1 else _FIRST
+        inside = np.where(known[r], x[r], 0.0)
+        if whole:
+            weights, squares = theta[b], inverse[b]
+        else:
+            i, m = at[r], b[:, np.newaxis]
+            weights = theta[m, i]
+            squares = inverse[m[:, :, np.newaxis], i[:, :, np.newaxis], i[:, np.newaxis, :]]
+        mean[chunk] = sums(weights * inside)
+        row = sums_of_rows(squares * inside[:, :, np.newaxis])
+        found = sums(x[r] * np.where(known[r], row, x[r] * prior))
+        variance[chunk] = np.maximum(found, 0.0)
+
+
+def _numpy_learn(inverse: Floats, theta: Floats, at: Places, x: Floats, reward: float) -> None:
+    square, weights = inverse, theta
+    if len(at) < len(theta):
+        square, weights = inverse[at], theta[at]
+    gain = sums_of_rows(square * x[:, np.newaxis])  # A^-1 x
+    scale = 1.0 + np.maximum(sums(x * gain[at]), 0.0)
+    error = reward - sums(weights * x)
+    theta += gain * (error / scale)
+    gain /= np.sqrt(scale)
+    inverse -= gain[:, np.newaxis] * gain
+
+
+_FIRST = np.zeros(1, np.intp)
+NUMPY = Kernels(_numpy_bound, _numpy_predict, _numpy_learn)
