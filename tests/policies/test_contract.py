@@ -20,6 +20,10 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"model": "shared"},
         {"model": "shared", "interactions": False},
     ],
+    "auto": [
+        {"bases": [{"type": "linucb", "alpha": 0.5}, {"type": "epsilon_greedy"}], "stack": False}
+    ],
+    "kernel": [{"memory": 40}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
     "ucb1": [{"discount": 0.995, "alpha": 0.3}],
