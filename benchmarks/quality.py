@@ -68,6 +68,7 @@ OURS: dict[str, dict[str, Any]] = {
     "sgd": {"type": "sgd"},
     "logistic_ts": {"type": "logistic_ts"},
     "fm": {"type": "fm"},
+    "kernel": {"type": "kernel"},
     "uniform": {"type": "uniform"},
 }
 

@@ -14,7 +14,8 @@ Bars: ours ahead of each peer's same algorithm in speed (of Vowpal Wabbit, linuc
 best peer's. Exit code 1 if one is missed.
 
     python -m benchmarks.reference                  # speed; about 2 min
-    python -m benchmarks.reference --full           # and regret; about 10 min
+    python -m benchmarks.reference --full           # and regret; about 5 min on an idle machine
+    python -m benchmarks.reference --full --seeds 8     # regret differs by 5% from seed to seed
 """
 
 from __future__ import annotations
@@ -106,19 +107,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--full", action="store_true", help="all rounds for every player")
     parser.add_argument("--budget", type=float, default=8.0, help="seconds for each player")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="jobs; regret is their mean")
     parser.add_argument("--only", default="", help="labels that contain this; no bars then")
     parser.add_argument("--peers-dir", type=Path, default=DEFAULT_FOLDER)
     args = parser.parse_args()
     entries = [entry for entry in ENTRIES if args.only in entry.label and not _absent(entry)]
     budget = 1e9 if args.full else args.budget
-    found = play(entries, args.seed, ROUNDS, budget, args.peers_dir)
+    jobs = [play(entries, seed, ROUNDS, budget, args.peers_dir) for seed in range(args.seeds)]
+    found = {label: _together([job[label] for job in jobs]) for label in jobs[0]}
     rows: list[list[object]] = []
     for entry in entries:
         if (got := found.get(entry.label)) is None:
             continue
         got["speed"] = got["rounds"] / got["cpu"]
-        got["complete"] = got["rounds"] == ROUNDS
         got["version"] = version_of(entry.player, args.peers_dir)
         rows.append(
             [
@@ -132,7 +133,17 @@ def main() -> int:
     table(["", "version", "rounds/cpu s", "rounds/wall s", "regret"], rows)
     print(f"a policy that plays at random: regret {RANDOM_REGRET:,.0f}")
     bars = {} if args.only else _bars(entries, found)
-    return result("policies-01", bars, seed=args.seed, rounds=ROUNDS, players=found)
+    return result("policies-01", bars, seeds=args.seeds, rounds=ROUNDS, players=found)
+
+
+def _together(jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """One player's figures over all jobs."""
+    return {
+        **{name: sum(job[name] for job in jobs) for name in ("rounds", "wall", "cpu")},
+        "regret": sum(job["regret"] for job in jobs) / len(jobs),
+        "regrets": [job["regret"] for job in jobs],
+        "complete": all(job["rounds"] == ROUNDS for job in jobs),
+    }
 
 
 def _absent(entry: Entry) -> bool:
