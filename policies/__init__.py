@@ -13,6 +13,7 @@ from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
+    from policies.factors.mf import MF
     from policies.hashed.sgd import SGD
     from policies.linear.linucb import LinUCB
     from policies.plain.epsilon_greedy import EpsilonGreedy
@@ -35,6 +36,7 @@ _LAZY = {
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
     "LinUCB": "policies.linear.linucb",
+    "MF": "policies.factors.mf",
     "SGD": "policies.hashed.sgd",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
@@ -43,6 +45,7 @@ _LAZY = {
 
 __all__ = [
     "KLUCB",
+    "MF",
     "SGD",
     "UCB1",
     "VW",

@@ -14,6 +14,7 @@ import numpy as np
 from policies.crossing import product_index
 from policies.features import action_index
 from policies.policy import PolicyError
+from policies.sums import sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,25 +72,6 @@ def rows_of(context: Features, actions: ActionSet, crossing: Crossing, bits: int
         (np.concatenate(index) & mask).astype(np.intp),
         np.concatenate(value),
     )
-
-
-def sums(row: NDArray[np.intp], terms: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """The sum [rows] of each row's terms, strictly in the order in which they stand, whatever other rows there are.
-
-    That is how bincount adds; numpy's reduceat, and its sum() of an array with one column, add in pairs.
-
-    >>> sums(np.array([0, 1, 0]), np.array([1.0, 2.0, 3.0]), 2)
-    array([4., 2.])
-    """
-    found: NDArray[np.float64] = np.bincount(row, weights=terms, minlength=rows).astype(
-        np.float64, copy=False
-    )
-    return found
-
-
-def total(terms: NDArray[np.float64]) -> float:
-    """The sum in the order in which they stand, 0 of none."""
-    return float(np.add.accumulate(terms)[-1]) if len(terms) else 0.0
 
 
 def slots(
