@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policies.detectors import DETECTORS, DriftSettings
+from policies.new_actions import NewActionsSettings
 from policies.registry import find, names, summary
 from server.config import Config
 from server.sections import (
@@ -21,6 +23,8 @@ from server.sections import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic import BaseModel
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -49,9 +53,11 @@ def _default(value: Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def _table(model: type[BaseModel]) -> str:
+def _table(model: type[BaseModel], without: Collection[str] = ()) -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
+        if name in without:
+            continue
         default = (
             "required"
             if field.is_required()
@@ -59,6 +65,21 @@ def _table(model: type[BaseModel]) -> str:
         )
         rows.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(rows)
+
+
+def _drift() -> list[str]:
+    """What all detectors have in common, then what each has."""
+    common = set(DriftSettings.model_fields)
+    parts = [f"## apps.NAME.drift\n\n{_paragraph(DriftSettings)}\n\n{_table(DriftSettings)}\n"]
+    for name, detector in DETECTORS.items():
+        table = _table(detector, common | {"detector"})
+        parts.append(f"### detector: {name}\n\n{_paragraph(detector)}\n\n{table}\n")
+    return parts
+
+
+def _paragraph(model: type[BaseModel]) -> str:
+    """The first one of its docstring."""
+    return " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())
 
 
 def page() -> str:
@@ -77,6 +98,9 @@ def page() -> str:
     assert {name for name, _ in sections} >= set(Config.model_fields) - {"apps"}
     for title, model in sections:
         parts.append(f"## {title}\n\n{(model.__doc__ or '').strip()}\n\n{_table(model)}\n")
+    new_actions = (_paragraph(NewActionsSettings), _table(NewActionsSettings))
+    parts.append("## apps.NAME.new_actions\n\n" + "\n\n".join(new_actions) + "\n")
+    parts += _drift()
     parts.append("## apps.NAME.policy\n\n`type` and the settings of that policy.\n")
     for name in names():
         policy = find(name)

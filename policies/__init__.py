@@ -15,7 +15,10 @@ from policies.types import ActionSet, Features, Interaction, Scored
 if TYPE_CHECKING:
     from policies.factors.mf import MF
     from policies.hashed.sgd import SGD
+    from policies.kernel.regression import KernelRegression
+    from policies.linear.lints import LinTS
     from policies.linear.linucb import LinUCB
+    from policies.meta.auto import Auto
     from policies.plain.epsilon_greedy import EpsilonGreedy
     from policies.plain.exp3 import Exp3
     from policies.plain.kl_ucb import KLUCB
@@ -23,11 +26,14 @@ if TYPE_CHECKING:
     from policies.plain.thompson_beta import ThompsonBeta
     from policies.plain.thompson_gaussian import ThompsonGaussian
     from policies.plain.ucb1 import UCB1
+    from policies.river.fm import FM
     from policies.river.policy import River
     from policies.uniform import Uniform
     from policies.vw.policy import VW
 
 _LAZY = {
+    "Auto": "policies.meta.auto",
+    "KernelRegression": "policies.kernel.regression",
     "EpsilonGreedy": "policies.plain.epsilon_greedy",
     "Exp3": "policies.plain.exp3",
     "KLUCB": "policies.plain.kl_ucb",
@@ -35,15 +41,18 @@ _LAZY = {
     "ThompsonBeta": "policies.plain.thompson_beta",
     "ThompsonGaussian": "policies.plain.thompson_gaussian",
     "UCB1": "policies.plain.ucb1",
+    "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
     "MF": "policies.factors.mf",
     "SGD": "policies.hashed.sgd",
+    "FM": "policies.river.fm",
     "River": "policies.river.policy",
     "Uniform": "policies.uniform",
     "VW": "policies.vw.policy",
 }
 
 __all__ = [
+    "FM",
     "KLUCB",
     "MF",
     "SGD",
@@ -51,10 +60,13 @@ __all__ = [
     "VW",
     "About",
     "ActionSet",
+    "Auto",
     "EpsilonGreedy",
     "Exp3",
     "Features",
     "Interaction",
+    "KernelRegression",
+    "LinTS",
     "LinUCB",
     "Model",
     "ModelSpec",

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.metadata import version
 from math import isfinite
 from operator import le
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policies.detectors import drift_settings
+from policies.drift import Monitor
 from policies.exploration import total, with_floor
+from policies.new_actions import NewActions, new_actions_settings
 from policies.pack import pack, unpack
 from policies.policy import PolicyError
-from policies.registry import create, restore, settings_of
+from policies.registry import create, libraries, restore, settings_of
 from policies.standardise import Standardiser
-from policies.types import ActionSet, Scored
+from policies.types import ActionSet, Features, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,11 +31,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.policy import Policy
-    from policies.types import Features, Interaction
+    from policies.types import Interaction
 
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
 _MOST = 1.0 + 1e-12
+_NO_FEATURES = Features(
+    np.empty(0, np.uint64), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.bool_)
+)
+_ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), _NO_FEATURES)  # any
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ class ModelSpec:
     standardise: bool = True
     min_exploration: float = 0.05  # in [0, 1], share of decisions that is spread uniformly
     reward_range: tuple[float, float] = (-1.0, 1.0)  # (lowest, highest) that the app accepts
+    drift: Mapping[str, object] | None = None  # {"detector": name, setting: value ...}
+    new_actions: Mapping[str, object] | None = None  # {setting: value ...}
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_exploration <= 1:
@@ -59,12 +69,21 @@ class ModelSpec:
         """An untrained model.
 
         Raises:
-            PolicyError: the policy's settings are wrong; the message names the setting.
+            PolicyError: the policy's settings are wrong, or those of `drift` or `new_actions`; the message names the setting.
         """
-        return Model(self, create(self.policy, self.reward_range), Standardiser())
+        policy = create(self.policy, self.reward_range)
+        monitor = self._monitor()
+        residual = monitor is not None and monitor.settings.on == "residual"
+        if residual and policy.expected(_NO_FEATURES, _ONE_ACTION) is None:
+            raise PolicyError(
+                f"drift.on: is residual, but {policy.name} expects no rewards that could be compared; choose reward"
+            )
+        return Model(self, policy, Standardiser(), monitor, self._new_actions())
 
     def load(self, state: bytes) -> Model:
         """The model whose `state` this is.
+
+        A state from before `drift` or `new_actions` was set, or set otherwise, is taken, and watching begins afresh.
 
         Raises:
             PolicyError: it is not a state of this spec's policy.
@@ -77,16 +96,46 @@ class ModelSpec:
             raise PolicyError(f"a state of {header.get('type')!r}, expected {expected!r}")
         inner = arrays.pop("policy").tobytes()
         policy = restore(self.policy, self.reward_range, inner)
-        return Model(self, policy, Standardiser.from_arrays(arrays))
+        monitor, new_actions = self._monitor(), self._new_actions()
+        drift, counts = arrays.pop("drift", None), arrays.pop("new_actions", None)
+        if monitor is not None and drift is not None:
+            monitor = Monitor.from_state(monitor.settings, self.reward_range, drift.tobytes())
+        if new_actions is not None and counts is not None:
+            new_actions = NewActions.from_state(new_actions.settings, counts.tobytes())
+        return Model(self, policy, Standardiser.from_arrays(arrays), monitor, new_actions)
+
+    def libraries(self) -> list[str]:
+        """ "name==version" of everything whose version can change the arithmetic, sorted."""
+        more = drift_settings(self.drift).libraries if self.drift is not None else ()
+        return sorted({*libraries(self.policy), *(f"{name}=={version(name)}" for name in more)})
+
+    def _monitor(self) -> Monitor | None:
+        if self.drift is None:
+            return None
+        return Monitor(drift_settings(self.drift), self.reward_range)
+
+    def _new_actions(self) -> NewActions | None:
+        return (
+            None if self.new_actions is None else NewActions(new_actions_settings(self.new_actions))
+        )
 
 
 class Model:
-    """One policy with its standardiser and its floor. Not shared between threads."""
+    """One policy with its standardiser and its floor, and what watches it, if anything does. Not shared between threads."""
 
-    def __init__(self, spec: ModelSpec, policy: Policy, standardiser: Standardiser) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        policy: Policy,
+        standardiser: Standardiser,
+        drift: Monitor | None = None,
+        new_actions: NewActions | None = None,
+    ) -> None:
         self.spec = spec
         self.policy = policy
         self.standardiser = standardiser
+        self.drift = drift
+        self.new_actions = new_actions
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         """Probabilities and scores of K >= 1 eligible actions, in the order given. Changes no state.
@@ -110,9 +159,18 @@ class Model:
         mass = total(scored.pmf)
         if not (0.99 <= mass <= 1.01 and scored.pmf.min() >= 0):
             raise PolicyError(f"{self.policy.name}: probabilities sum to {mass}")
-        pmf = with_floor(scored.pmf / mass, self.spec.min_exploration)
+        pmf = scored.pmf / mass
+        if self.new_actions is not None:
+            pmf = self.new_actions.mix(actions.ids, pmf)
+        pmf = with_floor(pmf, self.min_exploration)
         bases = None if scored.bases is None else scored.bases[:, back]
         return Scored((pmf / total(pmf))[back], scored.scores[back], bases)
+
+    @property
+    def min_exploration(self) -> float:
+        """The floor that holds now: the spec's, or a higher one for a while after drift."""
+        floor = self.spec.min_exploration
+        return floor if self.drift is None else self.drift.floor(floor)
 
     @property
     def slotwise(self) -> bool:
@@ -121,6 +179,8 @@ class Model:
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
         """Learns from interactions, in order: moments first, then the policy. The only thing that changes state.
+
+        Where drift is watched, the detector sees an interaction before the policy learns it, and may have the policy replaced.
 
         Raises:
             PolicyError: one of them cannot be learned, as its reward is not finite, say; none then is.
@@ -132,13 +192,34 @@ class Model:
             if self.spec.standardise:
                 self.standardiser.learn(taken)
             context, actions = self._standardised(taken.context, taken.actions)
-            self.policy.learn([replace(taken, context=context, actions=actions)])
+            taken = replace(taken, context=context, actions=actions)
+            if self.drift is not None:
+                self._watch(taken, self.drift)
+            if self.new_actions is not None:
+                self.new_actions.learn(actions.ids[taken.chosen])
+            self.policy.learn([taken])
+
+    def _watch(self, interaction: Interaction, drift: Monitor) -> None:
+        expected = None
+        if drift.settings.on == "residual":
+            chosen = _chosen(interaction)
+            rewards = self.policy.expected(interaction.context, chosen)
+            if rewards is None:  # it expects nothing yet, so nothing can be amiss
+                return
+            expected = float(rewards[0])
+        if drift.watch(interaction.reward, expected):
+            self.policy = create(self.spec.policy, self.spec.reward_range)
 
     def state(self) -> bytes:
         """Canonical bytes: equal models give equal bytes in every process."""
-        inner = np.frombuffer(self.policy.state(), np.uint8)
         header = {"format": FORMAT, "type": self.policy.name}
-        return pack(header, {**self.standardiser.arrays(), "policy": inner})
+        parts = {"policy": self.policy, "drift": self.drift, "new_actions": self.new_actions}
+        states = {
+            name: np.frombuffer(part.state(), np.uint8)
+            for name, part in parts.items()
+            if part is not None
+        }
+        return pack(header, {**self.standardiser.arrays(), **states})
 
     def reload(self) -> Model:
         """The model as it is after a restart from its own state."""
@@ -149,6 +230,14 @@ class Model:
             return context, actions
         features = self.standardiser.transform(actions.features)
         return self.standardiser.transform(context), ActionSet(actions.ids, actions.start, features)
+
+
+def _chosen(interaction: Interaction) -> ActionSet:
+    """The chosen action alone. One without features has the same arrays each time, which policies know again."""
+    actions, k = interaction.actions, interaction.chosen
+    if len(actions.features):
+        return actions.only(k)
+    return ActionSet((actions.ids[k],), _ONE_ACTION.start, _NO_FEATURES)
 
 
 def _in_order(raw: Interaction) -> Interaction:

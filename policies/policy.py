@@ -96,6 +96,10 @@ class Policy(ABC):
         """
         return None
 
+    def report(self) -> dict[str, float]:
+        """Figures of its own that an operator may want to see in `rankd status`, by name."""
+        return {}
+
     @abstractmethod
     def learn(self, interactions: Sequence[Interaction]) -> None:
         """Learns from interactions, in order. One call with many equals many calls with one."""

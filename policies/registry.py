@@ -5,16 +5,16 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from policies.policy import Policy, PolicyError
+from policies.policy import Policy, PolicyError, PolicySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from policies.policy import PolicySettings
+_Settings = TypeVar("_Settings", bound=PolicySettings)
 
 GROUP = "rankd.policies"
 # Raised when encoder, standardiser, floor or sampler would give other bits than before.
@@ -38,7 +38,7 @@ def find(name: str) -> type[Policy]:
         if not (isinstance(policy, type) and issubclass(policy, Policy)):
             raise PolicyError(f"type: {name!r} is not a policy")
         return policy
-    raise PolicyError(f"type: no policy {name!r}; {_nearest(name, names())}")
+    raise PolicyError(f"type: no policy {name!r}; {nearest(name, names())}")
 
 
 def summary(policy: type[Policy]) -> str:
@@ -56,15 +56,33 @@ def settings_of(config: Mapping[str, object]) -> tuple[type[Policy], PolicySetti
         raise PolicyError(f"type: is missing; known are {', '.join(names())}")
     cls = find(str(config["type"]))
     given = {key: value for key, value in config.items() if key != "type"}
+    return cls, checked(cls.Settings, given, cls.name)
+
+
+def checked(
+    settings: type[_Settings], given: Mapping[str, object], owner: str, prefix: str = ""
+) -> _Settings:
+    """The settings of those values.
+
+    Args:
+        owner: whose settings they are, for the message.
+        prefix: what a setting's name begins with in the message.
+
+    Raises:
+        PolicyError: an unknown setting, or a value that the setting refuses; the message names it.
+    """
     try:
-        return cls, cls.Settings.model_validate(given)
+        return settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, PolicyError):  # a policy within, whose path is in the message
+            raise inner from error
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            hint = _nearest(field, list(cls.Settings.model_fields))
-            raise PolicyError(f"{field}: {cls.name} has no such setting; {hint}") from error
-        raise PolicyError(f"{field or cls.name}: {first['msg']}") from error
+            hint = nearest(field, list(settings.model_fields))
+            raise PolicyError(f"{prefix}{field}: {owner} has no such setting; {hint}") from error
+        raise PolicyError(f"{prefix}{field or owner}: {first['msg']}") from error
 
 
 def create(config: Mapping[str, object], reward_range: tuple[float, float]) -> Policy:
@@ -93,17 +111,36 @@ def same_shape(before: Mapping[str, object], after: Mapping[str, object]) -> boo
     """Whether a state learned under `before` can go on under `after`."""
     cls, old = settings_of(before)
     other, new = settings_of(after)
-    return cls is other and all(getattr(old, name) == getattr(new, name) for name in cls.structural)
+    nested = _nested(cls)
+    plain = cls.structural - {nested}
+    if cls is not other or any(getattr(old, name) != getattr(new, name) for name in plain):
+        return False
+    ours, theirs = _inner(cls, old), _inner(cls, new)
+    return len(ours) == len(theirs) and all(map(same_shape, ours, theirs))
 
 
 def libraries(config: Mapping[str, object]) -> list[str]:
     """ "name==version" of everything whose version can change the policy's arithmetic, sorted."""
-    cls = settings_of(config)[0]
-    own = [f"policies=={FORMAT}", f"policies.{cls.name}=={cls.version}"]
-    return sorted(own + [f"{name}=={version(name)}" for name in cls.libraries])
+    cls, settings = settings_of(config)
+    found = {f"policies=={FORMAT}", f"policies.{cls.name}=={cls.version}"}
+    found |= {f"{name}=={version(name)}" for name in cls.libraries}
+    for inner in _inner(cls, settings):
+        found.update(libraries(inner))
+    return sorted(found)
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def _nested(cls: type[Policy]) -> str:
+    """The setting that holds configurations of other policies, if it has one: its class attribute `nested`."""
+    return str(getattr(cls, "nested", ""))
+
+
+def _inner(cls: type[Policy], settings: PolicySettings) -> Sequence[Mapping[str, object]]:
+    """The configurations of the policies within a policy."""
+    return getattr(settings, _nested(cls), ())
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for somebody who has mistyped a word."""
     folded = {name.casefold(): name for name in known}
     close = get_close_matches(word.casefold(), folded, n=1)
     if close:

@@ -86,10 +86,16 @@ class Config(Section):
 
     def fold_settings(self, app: str, salt: str) -> FoldSettings:
         """What the fold of one app depends on; the salt is used where the app sets none."""
+        from policies.detectors import drift_settings
+        from policies.new_actions import new_actions_settings
         from policies.registry import settings_of  # loads the libraries of the policy
 
         config = self.apps[app]
         policy, settings = settings_of(config.policy)
+        drift = None if config.drift is None else drift_settings(config.drift)
+        new_actions = (
+            None if config.new_actions is None else new_actions_settings(config.new_actions)
+        )
         return FoldSettings(
             app=app,
             salt=config.salt or salt,
@@ -109,4 +115,6 @@ class Config(Section):
             clock_cap_us=microseconds(self.log.clock_cap),
             checkpoint_every=self.learner.checkpoint_every,
             partitions=self.kafka.partitions if self.kafka.bootstrap else 1,
+            drift=None if drift is None else drift.model_dump(mode="json"),
+            new_actions=None if new_actions is None else new_actions.model_dump(mode="json"),
         )

@@ -101,6 +101,16 @@ class AppConfig(Section):
     allow_deterministic: bool = Field(
         False, description="Allow min_exploration 0, and so probabilities of 0 and 1 in the log."
     )
+    drift: dict[str, Any] | None = Field(
+        None,
+        description="Watches for changes of what actions earn, and does something about them, for example "
+        "{detector: adwin, on: residual, action: restart}. Nothing is watched if not given.",
+    )
+    new_actions: dict[str, Any] | None = Field(
+        None,
+        description="Gives actions that were seldom learned a share of the decisions, for example {share: 0.05, until: 50}. "
+        "None if not given.",
+    )
     mode: Mode = Field(
         "online",
         description="online: the policy decides and learns. apprentice: the baseline (first) action is returned "
@@ -120,6 +130,26 @@ class AppConfig(Section):
             from policies.registry import settings_of  # loads the policy's libraries
 
             settings_of(value)
+        return value
+
+    @field_validator("drift", mode="before")
+    @classmethod
+    def _on_is_a_word(cls, value: object) -> object:
+        """YAML 1.1, which PyYAML reads, takes a key `on` for true."""
+        if isinstance(value, dict) and True in value:
+            return {"on" if key is True else key: setting for key, setting in value.items()}
+        return value
+
+    @field_validator("drift", "new_actions")
+    @classmethod
+    def _known_settings(
+        cls, value: dict[str, Any] | None, info: ValidationInfo
+    ) -> dict[str, Any] | None:
+        if value is not None and info.context != CHECKED:
+            from policies.detectors import drift_settings
+            from policies.new_actions import new_actions_settings
+
+            _ = drift_settings(value) if info.field_name == "drift" else new_actions_settings(value)
         return value
 
     @model_validator(mode="after")

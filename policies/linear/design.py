@@ -23,8 +23,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: spreads the
 _CONSTANTS = np.array([1.0, 0.0])  # the first two of all values: of the bias, and of what fills up
 _ONE, _ZERO = 0, 1  # their places
 
-# Elements of the rows that are remembered, and their number: 33 bytes an element, 2 kB a row of its own, and the ids of
-# 1,000 actions each = 74 MB at worst.
+# Elements and actions of the rows that are remembered, and how many kinds of events: 42 bytes an element, 100 an action
+# with its id, 3 kB an event = 112 MB if clients fill it on purpose.
 _SEEN_ELEMENTS, _SEEN_EVENTS = 1_000_000, 4_096
 
 
@@ -35,6 +35,7 @@ class Rows:
     index: NDArray[np.uint64]  # [r, n] sorted
     left: NDArray[np.intp]  # [r, n] where each value is among all values
     right: NDArray[np.intp] | None  # [r, n] by which value it is multiplied, if any are products
+    common: NDArray[np.bool_]  # [r, n] whether it is the same for all actions
     made_of: tuple[object, ...] = ()  # the arrays whose ids are in its key: they live as long
     plan: Any = None  # what `Ridges` remembers of it
 
@@ -49,11 +50,18 @@ class Rows:
 
 
 class Design:
-    """Makes rows: of bias, context and action; shared among actions also of the action's id and, if asked for, products."""
+    """Makes rows: of bias, context and action and, if asked for, the action's id and the products of context and action.
 
-    def __init__(self, *, shared: bool, interactions: bool) -> None:
+    Args:
+        shared: for a regression that actions share, so that each has a row of its own even if it has no features.
+        ids: whether the action's id is a feature.
+        interactions: whether the product of each context feature with each action feature is one.
+    """
+
+    def __init__(self, *, shared: bool, ids: bool, interactions: bool) -> None:
         self._shared = shared
-        self._interactions = shared and interactions
+        self._ids = ids
+        self._interactions = interactions
         self._seen: dict[tuple[object, ...], Rows] = {}
         self._elements = 0
 
@@ -78,14 +86,15 @@ class Design:
             # Arrays that nobody changes come again and again.
             if not any(len(array) and array.flags.writeable for array in made_of):
                 rows.made_of = made_of
-                self._keep(key, rows)
+                self._keep(key, rows, len(actions) if k is None else 1)
         return rows
 
-    def _keep(self, key: tuple[object, ...], rows: Rows) -> None:
-        self._elements += rows.index.size
+    def _keep(self, key: tuple[object, ...], rows: Rows, actions: int) -> None:
+        size = rows.index.size + actions
+        self._elements += size
         if self._elements > _SEEN_ELEMENTS or len(self._seen) >= _SEEN_EVENTS:
             self._seen.clear()
-            self._elements = rows.index.size
+            self._elements = size
         if self._elements <= _SEEN_ELEMENTS:
             self._seen[key] = rows
 
@@ -95,13 +104,14 @@ class Design:
         left = np.concatenate((np.array([_ONE]), np.arange(n) + len(_CONSTANTS)))
         if not self._shared and not len(actions.features):
             order = np.argsort(index)
-            return Rows(index[order][np.newaxis], left[order][np.newaxis], None)
+            ordered = left[order][np.newaxis]
+            return Rows(index[order][np.newaxis], ordered, None, np.ones(ordered.shape, np.bool_))
         count = len(actions)
         own_index, own_left = _padded(actions, len(_CONSTANTS) + n)
         indices = [np.broadcast_to(index, (count, n + 1)), own_index]
         lefts = [np.broadcast_to(left, (count, n + 1)), own_left]
         right = None
-        if self._shared:
+        if self._ids:
             indices.append(np.array([[action_index(a)] for a in actions.ids], np.uint64))
             lefts.append(np.full((count, 1), _ONE))
         if self._interactions:
@@ -117,6 +127,7 @@ class Design:
             np.take_along_axis(index, order, axis=1),
             np.take_along_axis(left, order, axis=1),
             None if right is None else right[order],
+            order <= n,
         )
 
 

@@ -41,8 +41,13 @@ class Kernels(NamedTuple):
     mean [K], variance [K]): writes theta' x and x' A^-1 x of g members, at these places. Each has the regression `which`, and
     a row of x of its own, unless there is only one. A feature without a column has theta 0 and a row of I / ridge."""
 
-    learn: Callable[[Floats, Floats, Places, Floats, float], None]
-    """(inverse [d, d], theta [d], at [n], x [n], reward): takes in x, by the formula of Sherman & Morrison (1950)."""
+    learn: Callable[[Floats, Floats, Places, Floats, float, float], None]
+    """(inverse [d, d], theta [d], at [n], x [n], reward, sign): takes in x, by the formula of Sherman & Morrison (1950); or
+    takes it out again, if the sign is not 1 but -1."""
+
+    covariance: Callable[..., None]
+    """(inverse [d, d], at [K, n], known [K, n], x [K, n], out [K, K]): adds x_k' A^-1 x_l over the features with a column to
+    the elements l <= k of out."""
 
 
 def kernels() -> Kernels:
@@ -125,7 +130,7 @@ def _predict(  # noqa: C901  # one function, as calls of compiled functions cost
         variance[k] = max(0.0, total)
 
 
-def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any) -> None:
+def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any, sign: Any) -> None:
     n, d = x.shape[0], theta.shape[0]
     gain = np.empty(d)
     line, value = inverse[at[0]], x[0]
@@ -139,15 +144,33 @@ def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any) -> None:
     for i in range(1, n):
         variance += x[i] * gain[at[i]]
         expected += theta[at[i]] * x[i]
-    scale = 1.0 + (max(0.0, variance))
-    step, root = (reward - expected) / scale, np.sqrt(scale)
+    scale = 1.0 + sign * max(0.0, variance)
+    step, root = sign * ((reward - expected) / scale), np.sqrt(scale)
     for j in range(d):
         theta[j] += gain[j] * step
         gain[j] /= root
     for i in range(d):
-        line, value = inverse[i], gain[i]
+        line, value = inverse[i], sign * gain[i]
         for j in range(d):
             line[j] -= value * gain[j]
+
+
+def _covariance(inverse: Any, at: Any, known: Any, x: Any, out: Any) -> None:
+    n, d = x.shape[1], inverse.shape[0]
+    row = np.empty(d)
+    for k in range(x.shape[0]):
+        row[:] = 0.0
+        for i in range(n):
+            if known[k, i]:
+                line, value = inverse[at[k, i]], x[k, i]
+                for j in range(d):
+                    row[j] += line[j] * value
+        for m in range(k + 1):
+            total = 0.0
+            for i in range(n):
+                if known[m, i]:
+                    total += row[at[m, i]] * x[m, i]
+            out[k, m] += total
 
 
 _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
@@ -156,7 +179,8 @@ _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
         "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,::1], f8, f8[::1], f8[::1])",
         _predict,
     ),
-    "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8)", _learn),
+    "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8, f8)", _learn),
+    "covariance": ("void(f8[:,::1], i8[:,::1], b1[:,::1], f8[:,::1], f8[:,::1])", _covariance),
 }
 
 
@@ -212,17 +236,33 @@ def _numpy_predict(
         variance[chunk] = np.maximum(found, 0.0)
 
 
-def _numpy_learn(inverse: Floats, theta: Floats, at: Places, x: Floats, reward: float) -> None:
+def _numpy_learn(
+    inverse: Floats, theta: Floats, at: Places, x: Floats, reward: float, sign: float
+) -> None:
     square, weights = inverse, theta
     if len(at) < len(theta):
         square, weights = inverse[at], theta[at]
     gain = sums_of_rows(square * x[:, np.newaxis])  # A^-1 x
-    scale = 1.0 + np.maximum(sums(x * gain[at]), 0.0)
+    scale = 1.0 + sign * np.maximum(sums(x * gain[at]), 0.0)
     error = reward - sums(weights * x)
-    theta += gain * (error / scale)
+    theta += gain * (sign * (error / scale))
     gain /= np.sqrt(scale)
-    inverse -= gain[:, np.newaxis] * gain
+    inverse -= (sign * gain)[:, np.newaxis] * gain
+
+
+def _numpy_covariance(
+    inverse: Floats, at: Places, known: NDArray[np.bool_], x: Floats, out: Floats
+) -> None:
+    inside, k = np.where(known, x, 0.0), np.arange(len(x))
+    row, dense = np.zeros((len(x), len(inverse))), np.zeros((len(x), len(inverse)))
+    for i in range(x.shape[1]):
+        row += inverse[at[:, i]] * inside[:, i : i + 1]
+        dense[k, at[:, i]] += inside[:, i]
+    total = np.zeros(out.shape)
+    for j in range(len(inverse)):
+        total += row[:, j : j + 1] * dense[:, j]
+    out += np.tril(total)
 
 
 _FIRST = np.zeros(1, np.intp)
-NUMPY = Kernels(_numpy_bound, _numpy_predict, _numpy_learn)
+NUMPY = Kernels(_numpy_bound, _numpy_predict, _numpy_learn, _numpy_covariance)

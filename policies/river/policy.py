@@ -1,10 +1,17 @@
 """Any regressor or classifier of River (Montiel et al. 2021, "River: machine learning for streaming data in Python") as
 the model of rewards, and an explorer on top.
 
-The default is logistic regression with SquareCB (Foster & Rakhlin 2020, "Beyond UCB"), which needs nothing of a model but
+With one model, the default is logistic regression with SquareCB (Foster & Rakhlin 2020, "Beyond UCB"), which needs nothing of a model but
 that it predicts: p_a = 1 / (K + gamma_n * gap), where gap is how much less than the best action this one is expected
 to earn, in units of the reward range, and gamma_n = gamma * n ^ gamma_exponent after n interactions. So n = 0 is uniform,
 and ever more is played by the model.
+
+With several, which have learned from resampled interactions (`bootstrap`), what they disagree about is what is not known:
+- bootstrap plays each action as often as it is the best of a model's (Eckles & Kaptein 2014).
+- regcb and regcb_opt are after RegCB (Foster, Agarwal, Dudik, Luo & Schapire 2018, "Practical Contextual Bandits with Regression
+  Oracles"): an action's bounds are the least and the greatest reward that any regressor expects which explains the past nearly as well
+  as the best one. Those regressors cannot be searched for in general; here the members stand in for them, and nothing is proved.
+Members that have all seen an action fail agree that it does, be it once or often; the floor finds out what they have missed.
 
 Bits are the same in every process on machines that have the same River, numpy and C library: many models call exp and log.
 """
@@ -12,16 +19,18 @@ Bits are the same in every process on machines that have the same River, numpy a
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, JsonValue
 
 from policies.crossing import product_index
-from policies.exploration import epsilon, greedy, squarecb
+from policies.exploration import greedy, squarecb
+from policies.explorers import EXPLORERS, ExplorerSettings, explored
 from policies.features import action_index
 from policies.pack import pack, unpack
-from policies.policy import Policy, PolicyError, PolicySettings
+from policies.policy import About, Policy, PolicyError
+from policies.river.bootstrap import Members, mean
 from policies.river.reward_model import RewardModel
 from policies.types import Scored
 
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from policies.policy import PolicySettings
     from policies.types import ActionSet, Features, Interaction
 
 
@@ -41,7 +51,10 @@ _LOGISTIC: JsonValue = {
 }
 
 
-class RiverSettings(PolicySettings):
+_SEVERAL = frozenset({"bootstrap", "regcb", "regcb_opt"})
+
+
+class RiverSettings(ExplorerSettings):
     """Settings of River."""
 
     model: JsonValue = Field(
@@ -56,10 +69,20 @@ class RiverSettings(PolicySettings):
         "action_id: each action has weights of its own; needs data for each id. action_features: carries over to new "
         "actions. none: as they are, for models that find interactions themselves: trees, forests, neighbours.",
     )
-    explorer: Literal["squarecb", "epsilon", "greedy"] = Field(
+    explorer: Literal[
+        "squarecb", "softmax", "epsilon", "greedy", "bootstrap", "regcb", "regcb_opt"
+    ] = Field(
         default="squarecb",
-        description="squarecb: the less an action is expected to earn, the more rarely it is tried. epsilon: a fixed "
-        "share for all alike. greedy: no more than the app's min_exploration.",
+        description=EXPLORERS
+        + " greedy: no more than the app's min_exploration. bootstrap: each action as often as one of "
+        "`members` models takes it for the best. regcb: all alike that may be the best by some member. regcb_opt: the best by its most "
+        "hopeful member. From one model to several, or back, learning starts afresh.",
+    )
+    members: int = Field(
+        default=10,
+        ge=2,
+        le=100,
+        description="bootstrap, regcb, regcb_opt: number of models. Each takes time and memory; more explore more evenly.",
     )
     gamma: float = Field(
         default=20.0,
@@ -73,12 +96,11 @@ class RiverSettings(PolicySettings):
         le=1.0,
         description="squarecb: how fast gamma grows with the number of interactions. 0.5 is what theory says.",
     )
-    epsilon: float = Field(
-        default=0.05,
-        ge=0.0,
-        le=1.0,
-        description="epsilon: share of decisions that is spread evenly. The app's min_exploration comes on top.",
-    )
+
+    @property
+    def models(self) -> int:
+        """How many there are."""
+        return self.members if self.explorer in _SEVERAL else 1
 
 
 class River(Policy):
@@ -94,8 +116,22 @@ class River(Policy):
     """
 
     name = "river"
-    Settings = RiverSettings
-    structural = frozenset({"model", "interactions"})
+    about = About(
+        paper=(
+            'Montiel et al. 2021, "River: machine learning for streaming data in Python"; '
+            'Foster & Rakhlin 2020, "Beyond UCB"; Eckles & Kaptein 2014'
+        ),
+        when=(
+            "You want a particular online model: trees and forests for crooked relations, "
+            "neighbours, a pipeline of your own. Slower than all others."
+        ),
+        exploration=(
+            "As `explorer` says: `gamma` (higher explores less), `temperature`, `epsilon`, or "
+            "as much as `members` disagree."
+        ),
+    )
+    Settings: ClassVar[type[PolicySettings]] = RiverSettings
+    structural = frozenset({"model", "interactions", "models"})
     libraries = ("numpy", "river")
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
@@ -103,7 +139,8 @@ class River(Policy):
         self._settings = settings
         self._low, high = reward_range
         self._span = high - self._low
-        self._model = RewardModel(settings.model)
+        self._learned = 0
+        self._members = Members(settings.model, settings.models)
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         """See `Policy.pmf`.
@@ -112,8 +149,12 @@ class River(Policy):
             PolicyError: a prediction is not finite: the model has diverged. To go on with a uniform pmf would look
                 like health, and last for ever.
         """
-        expected = np.array(self._model.predict(self._rows(context, actions)))
-        return Scored(self._explore(expected), self._low + self._span * expected)
+        predictions = self._members.predict(list(self._rows(context, actions)))
+        return Scored(self._explore(predictions), self._low + self._span * mean(predictions))
+
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64]:
+        predictions = self._members.predict(list(self._rows(context, actions)))
+        return self._low + self._span * mean(predictions)
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
         """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
@@ -128,17 +169,25 @@ class River(Policy):
             chosen = interaction.actions.take(np.array([interaction.chosen]))
             (row,) = self._rows(interaction.context, chosen)
             reward = (interaction.reward - self._low) / self._span
-            self._model.learn(row, min(max(reward, 0.0), 1.0))
+            self._members.learn(row, min(max(reward, 0.0), 1.0), self._learned)
+            self._learned += 1
 
-    def _explore(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-        match self._settings.explorer:
+    def _explore(self, predictions: NDArray[np.float64]) -> NDArray[np.float64]:
+        s = self._settings
+        match s.explorer:
             case "squarecb":
-                power = self._model.learned**self._settings.gamma_exponent
-                return squarecb(expected, self._settings.gamma * power)
-            case "epsilon":
-                return epsilon(expected, self._settings.epsilon)
+                return squarecb(mean(predictions), s.gamma * self._learned**s.gamma_exponent)
+            case "softmax" | "epsilon":
+                return explored(s.explorer, s, mean(predictions), self._learned)
+            case "bootstrap":
+                return mean(np.array([greedy(each) for each in predictions]))
+            case "regcb":
+                hopeful = predictions.max(axis=0) >= predictions.min(axis=0).max()
+                return greedy(hopeful.astype(np.float64))
+            case "regcb_opt":
+                return greedy(predictions.max(axis=0))
             case _:
-                return greedy(expected)
+                return greedy(mean(predictions))
 
     def _rows(self, context: Features, actions: ActionSet) -> Iterator[dict[int, float]]:
         """Each action as the model sees it."""
@@ -162,13 +211,15 @@ class River(Policy):
             yield row
 
     def state(self) -> bytes:
-        model = self._model
-        header = {
-            **self._header(self._settings),
-            "learned": model.learned,
-            "skipped": model.skipped,
-        }
-        return pack(header, {"model": np.frombuffer(model.save(), np.uint8)})
+        models = self._members.models
+        skipped = [model.skipped for model in models]
+        header = {**self._header(self._settings), "learned": self._learned, "skipped": skipped[0]}
+        arrays = {"model": np.frombuffer(models[0].save(), np.uint8)}
+        if len(models) > 1:
+            header |= {"members": [model.learned for model in models], "skipped": skipped}
+            for member, model in enumerate(models[1:], 1):
+                arrays[f"model.{member}"] = np.frombuffer(model.save(), np.uint8)
+        return pack(header, arrays)
 
     @classmethod
     def from_state(
@@ -176,15 +227,31 @@ class River(Policy):
     ) -> Self:
         header, arrays = unpack(state)
         learned, skipped = header.pop("learned", -1), header.pop("skipped", -1)
-        if header != cls._header(settings) or set(arrays) != {"model"}:
-            raise PolicyError(f"a state of {header}, expected {cls._header(settings)}")
-        if not (isinstance(learned, int) and isinstance(skipped, int) and 0 <= skipped <= learned):
-            raise PolicyError(f"a state with {learned} interactions learned and {skipped} skipped")
         self = cls(settings, reward_range)
-        assert isinstance(settings, RiverSettings)
-        self._model = RewardModel(settings.model, arrays["model"].tobytes(), learned, skipped)
+        count = len(self._members.models)
+        lessons = header.pop("members", None) if count > 1 else [learned]
+        if header != cls._header(self._settings):
+            raise PolicyError(f"a state of {header}, expected {cls._header(self._settings)}")
+        skips = skipped if count > 1 else [skipped]
+        names = ["model", *(f"model.{member}" for member in range(1, count))]
+        if set(arrays) != set(names) or not (_counts(lessons, count) and _counts(skips, count)):
+            raise PolicyError(f"a state of {sorted(arrays)}, expected {count} models")
+        if not _counts([learned], 1) or any(s > n for s, n in zip(skips, lessons, strict=True)):
+            raise PolicyError(f"a state with {lessons} interactions learned and {skips} skipped")
+        spec = self._settings.model
+        models = [
+            RewardModel(spec, arrays[name].tobytes(), n, s)
+            for name, n, s in zip(names, lessons, skips, strict=True)
+        ]
+        self._learned, self._members = learned, Members(spec, count, models)
         return self
 
     @classmethod
     def _header(cls, settings: PolicySettings) -> dict[str, object]:
-        return {"policy": cls.name, **settings.model_dump(include=set(cls.structural))}
+        return {"policy": cls.name, **settings.model_dump(include={"model", "interactions"})}
+
+
+def _counts(values: object, count: int) -> bool:
+    """Whether these are so many numbers of 0 or more."""
+    whole = isinstance(values, list) and len(values) == count
+    return whole and all(type(n) is int and n >= 0 for n in values)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from river.base import Classifier, MultiLabelClassifier, MultiTargetRegressor, Regressor
 from river.compose import Pipeline
+from river.facto.base import BaseFM
 
 from policies.policy import PolicyError
 from policies.river.objects import decode, encode
@@ -39,7 +40,8 @@ class RewardModel:
 
     Some estimators change when they predict: a scaler notes a feature that it has not seen, a pipeline plans its steps.
     These predict from a copy, made anew after each lesson. Where even that is not enough, because a prediction changes
-    the next, as in factorization machines, which draw random weights for new features, the estimator is refused.
+    the next, the estimator is refused. Factorization machines draw random weights for features that they have not seen, also when
+    they predict: they are asked about features only that they have learned of, which is as if those weights were 0.
 
     Args:
         spec: see `policies.river.spec`.
@@ -120,6 +122,7 @@ class _Estimator:
             raise PolicyError(
                 f"model: {type(last).__name__} is neither a regressor nor a classifier of one target"
             )
+        self.factorizes = isinstance(inner, BaseFM)
         self.weighs = "w" in inspect.signature(last.learn_one).parameters
 
     def of(self, inner: Any) -> _Estimator:
@@ -131,6 +134,11 @@ class _Estimator:
         return _Estimator(inner)
 
     def predict(self, row: Row) -> float:
+        if self.factorizes:
+            weights = self.inner.weights
+            row = {name: value for name, value in row.items() if name in weights}
+            if len(row) < 2 and not self.classifies:  # without a pair River's answer has no .item()
+                return float(self.inner.intercept + sum(weights[j] * x for j, x in row.items()))
         if self.classifies:
             return float(self.inner.predict_proba_one(row).get(True, 0.0))
         return float(self.inner.predict_one(row) or 0.0)  # None from some that know nothing yet

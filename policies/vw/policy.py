@@ -134,6 +134,10 @@ class VW(Policy):
             )
         return Scored(pmf, scores)
 
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
+        """The negative estimated costs; None for explorers that do not follow one estimate."""
+        return None if self._line.names & _MIXED else self.pmf(context, actions, 0).scores
+
     def learn(self, interactions: Sequence[Interaction]) -> None:
         """See `Policy.learn`.
 

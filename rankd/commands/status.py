@@ -44,6 +44,8 @@ def lines(reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estim
         f"serving  model {reply.epoch}.{reply.served_version}",
         f"waiting  {reply.pending:,} decisions whose window is open",
     ]
+    page += _policy(reply)
+    page += _drift(reply)
     page += _nodes(reply)
     page += [f"ALARM    {alarm.id}: {alarm.text}" for alarm in reply.alarms]
     page.append("")
@@ -55,6 +57,28 @@ def lines(reply: api.StatusReply, sums: dict[str, float], found: dict[str, Estim
     if n and reply.mode == "apprentice":
         page.append(f"the policy would have agreed with the baseline in {sums['agreed'] / n:.1%}")
     return page
+
+
+def _policy(reply: api.StatusReply) -> list[str]:
+    """What the policy tells of itself."""
+    told = [
+        f"{name} {value:.3g}"
+        for name, value in zip(reply.policy_names, reply.policy_values, strict=True)
+    ]
+    return [f"policy   {', '.join(told)}"] if told else []
+
+
+def _drift(reply: api.StatusReply) -> list[str]:
+    """Where drift is watched for: how, and what was found."""
+    if not reply.HasField("drift"):
+        return []
+    drift = reply.drift
+    line = f"drift    {drift.detector} on {drift.on}, {drift.action}; {drift.detections:,} in {drift.learned:,} interactions"
+    if drift.last:
+        line += f", the last at {drift.last:,}"
+    if drift.exploring_until:
+        line += f"; exploring more until {drift.exploring_until:,}"
+    return [line]
 
 
 def _nodes(reply: api.StatusReply) -> list[str]:
@@ -80,8 +104,11 @@ def _as_json(
 ) -> dict[str, Any]:
     plain = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version")
     more = ("lag_records", "lag_seconds", "pending", "reward_min", "reward_max")
+    drift = {field.name: getattr(reply.drift, field.name) for field in api.Drift.DESCRIPTOR.fields}
     return {
         **{name: getattr(reply, name) for name in (*plain, *more)},
+        "policy_report": dict(zip(reply.policy_names, reply.policy_values, strict=True)),
+        "drift": drift if reply.HasField("drift") else None,
         "counters": dict(zip(reply.counter_names, reply.counter_values, strict=True)),
         "sums": sums,
         "alarms": {alarm.id: alarm.text for alarm in reply.alarms},

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14rankd/v1/admin.proto\x12\x08rankd.v1\"\r\n\x0b\x41ppsRequest\"W\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04mode\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x15\n\rmodel_version\x18\x05 \x01(\x04\"(\n\tAppsReply\x12\x1b\n\x04\x61pps\x18\x01 \x03(\x0b\x32\r.rankd.v1.App\"\x1c\n\rStatusRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"\xa9\x03\n\x0bStatusReply\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04mode\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x13\n\x0blog_records\x18\x05 \x01(\x04\x12\x16\n\x0e\x66olded_records\x18\x06 \x01(\x04\x12\x16\n\x0eserved_version\x18\x07 \x01(\x04\x12\x13\n\x0blag_records\x18\x08 \x01(\x04\x12\x13\n\x0blag_seconds\x18\t \x01(\x01\x12\x0f\n\x07pending\x18\n \x01(\x04\x12\x15\n\rcounter_names\x18\x0b \x03(\t\x12\x16\n\x0e\x63ounter_values\x18\x0c \x03(\x04\x12\x11\n\tsum_names\x18\r \x03(\t\x12\x12\n\nsum_values\x18\x0e \x03(\x01\x12\x12\n\nreward_min\x18\x0f \x01(\x01\x12\x12\n\nreward_max\x18\x10 \x01(\x01\x12\x1f\n\x06\x61larms\x18\x11 \x03(\x0b\x32\x0f.rankd.v1.Alarm\x12\r\n\x05lease\x18\x12 \x01(\x04\x12\r\n\x05owner\x18\x13 \x01(\t\x12#\n\x05nodes\x18\x14 \x03(\x0b\x32\x14.rankd.v1.NodeStatus\"!\n\x05\x41larm\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xe0\x01\n\nNodeStatus\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x16\n\x0esilent_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fjournal_records\x18\x05 \x01(\x04\x12\x19\n\x11unshipped_records\x18\x06 \x01(\x04\x12\x19\n\x11unshipped_seconds\x18\x07 \x01(\x01\x12\x13\n\x0bmodel_lease\x18\x08 \x01(\x04\x12\x13\n\x0bmodel_epoch\x18\t \x01(\x04\x12\x15\n\rmodel_version\x18\n \x01(\x04\" \n\x11ListModelsRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"{\n\x0cModelVersion\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x03 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x01\x12\x0e\n\x06served\x18\x05 \x01(\x08\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"9\n\x0fListModelsReply\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.rankd.v1.ModelVersion\"5\n\x0fRollBackRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\",\n\x0ePromoteRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\x0c\"0\n\nPinRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\"\x1b\n\x0cUnpinRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"8\n\x0ePromotionReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x02 \x01(\t\"8\n\x12\x45xportModelRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\"!\n\x10\x45xportModelReply\x12\r\n\x05model\x18\x01 \x01(\x0c\x32\xf6\x03\n\x05\x41\x64min\x12\x32\n\x04\x41pps\x12\x15.rankd.v1.AppsRequest\x1a\x13.rankd.v1.AppsReply\x12\x38\n\x06Status\x12\x17.rankd.v1.StatusRequest\x1a\x15.rankd.v1.StatusReply\x12\x44\n\nListModels\x12\x1b.rankd.v1.ListModelsRequest\x1a\x19.rankd.v1.ListModelsReply\x12?\n\x08RollBack\x12\x19.rankd.v1.RollBackRequest\x1a\x18.rankd.v1.PromotionReply\x12=\n\x07Promote\x12\x18.rankd.v1.PromoteRequest\x1a\x18.rankd.v1.PromotionReply\x12\x35\n\x03Pin\x12\x14.rankd.v1.PinRequest\x1a\x18.rankd.v1.PromotionReply\x12\x39\n\x05Unpin\x12\x16.rankd.v1.UnpinRequest\x1a\x18.rankd.v1.PromotionReply\x12G\n\x0b\x45xportModel\x12\x1c.rankd.v1.ExportModelRequest\x1a\x1a.rankd.v1.ExportModelReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14rankd/v1/admin.proto\x12\x08rankd.v1\"\r\n\x0b\x41ppsRequest\"W\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04mode\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x15\n\rmodel_version\x18\x05 \x01(\x04\"(\n\tAppsReply\x12\x1b\n\x04\x61pps\x18\x01 \x03(\x0b\x32\r.rankd.v1.App\"\x1c\n\rStatusRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"\xf6\x03\n\x0bStatusReply\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04mode\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x13\n\x0blog_records\x18\x05 \x01(\x04\x12\x16\n\x0e\x66olded_records\x18\x06 \x01(\x04\x12\x16\n\x0eserved_version\x18\x07 \x01(\x04\x12\x13\n\x0blag_records\x18\x08 \x01(\x04\x12\x13\n\x0blag_seconds\x18\t \x01(\x01\x12\x0f\n\x07pending\x18\n \x01(\x04\x12\x15\n\rcounter_names\x18\x0b \x03(\t\x12\x16\n\x0e\x63ounter_values\x18\x0c \x03(\x04\x12\x11\n\tsum_names\x18\r \x03(\t\x12\x12\n\nsum_values\x18\x0e \x03(\x01\x12\x12\n\nreward_min\x18\x0f \x01(\x01\x12\x12\n\nreward_max\x18\x10 \x01(\x01\x12\x1f\n\x06\x61larms\x18\x11 \x03(\x0b\x32\x0f.rankd.v1.Alarm\x12\r\n\x05lease\x18\x12 \x01(\x04\x12\r\n\x05owner\x18\x13 \x01(\t\x12#\n\x05nodes\x18\x14 \x03(\x0b\x32\x14.rankd.v1.NodeStatus\x12\x1e\n\x05\x64rift\x18\x15 \x01(\x0b\x32\x0f.rankd.v1.Drift\x12\x14\n\x0cpolicy_names\x18\x16 \x03(\t\x12\x15\n\rpolicy_values\x18\x17 \x03(\x01\"\x81\x01\n\x05\x44rift\x12\x10\n\x08\x64\x65tector\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0f\n\x07learned\x18\x04 \x01(\x04\x12\x12\n\ndetections\x18\x05 \x01(\x04\x12\x0c\n\x04last\x18\x06 \x01(\x04\x12\x17\n\x0f\x65xploring_until\x18\x07 \x01(\x04\"!\n\x05\x41larm\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xe0\x01\n\nNodeStatus\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x16\n\x0esilent_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fjournal_records\x18\x05 \x01(\x04\x12\x19\n\x11unshipped_records\x18\x06 \x01(\x04\x12\x19\n\x11unshipped_seconds\x18\x07 \x01(\x01\x12\x13\n\x0bmodel_lease\x18\x08 \x01(\x04\x12\x13\n\x0bmodel_epoch\x18\t \x01(\x04\x12\x15\n\rmodel_version\x18\n \x01(\x04\" \n\x11ListModelsRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"{\n\x0cModelVersion\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x03 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x01\x12\x0e\n\x06served\x18\x05 \x01(\x08\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"9\n\x0fListModelsReply\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.rankd.v1.ModelVersion\"5\n\x0fRollBackRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\",\n\x0ePromoteRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\x0c\"0\n\nPinRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\"\x1b\n\x0cUnpinRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"8\n\x0ePromotionReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0cstate_sha256\x18\x02 \x01(\t\"8\n\x12\x45xportModelRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\"!\n\x10\x45xportModelReply\x12\r\n\x05model\x18\x01 \x01(\x0c\x32\xf6\x03\n\x05\x41\x64min\x12\x32\n\x04\x41pps\x12\x15.rankd.v1.AppsRequest\x1a\x13.rankd.v1.AppsReply\x12\x38\n\x06Status\x12\x17.rankd.v1.StatusRequest\x1a\x15.rankd.v1.StatusReply\x12\x44\n\nListModels\x12\x1b.rankd.v1.ListModelsRequest\x1a\x19.rankd.v1.ListModelsReply\x12?\n\x08RollBack\x12\x19.rankd.v1.RollBackRequest\x1a\x18.rankd.v1.PromotionReply\x12=\n\x07Promote\x12\x18.rankd.v1.PromoteRequest\x1a\x18.rankd.v1.PromotionReply\x12\x35\n\x03Pin\x12\x14.rankd.v1.PinRequest\x1a\x18.rankd.v1.PromotionReply\x12\x39\n\x05Unpin\x12\x16.rankd.v1.UnpinRequest\x1a\x18.rankd.v1.PromotionReply\x12G\n\x0b\x45xportModel\x12\x1c.rankd.v1.ExportModelRequest\x1a\x1a.rankd.v1.ExportModelReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,31 +40,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=180
   _globals['_STATUSREQUEST']._serialized_end=208
   _globals['_STATUSREPLY']._serialized_start=211
-  _globals['_STATUSREPLY']._serialized_end=636
-  _globals['_ALARM']._serialized_start=638
-  _globals['_ALARM']._serialized_end=671
-  _globals['_NODESTATUS']._serialized_start=674
-  _globals['_NODESTATUS']._serialized_end=898
-  _globals['_LISTMODELSREQUEST']._serialized_start=900
-  _globals['_LISTMODELSREQUEST']._serialized_end=932
-  _globals['_MODELVERSION']._serialized_start=934
-  _globals['_MODELVERSION']._serialized_end=1057
-  _globals['_LISTMODELSREPLY']._serialized_start=1059
-  _globals['_LISTMODELSREPLY']._serialized_end=1116
-  _globals['_ROLLBACKREQUEST']._serialized_start=1118
-  _globals['_ROLLBACKREQUEST']._serialized_end=1171
-  _globals['_PROMOTEREQUEST']._serialized_start=1173
-  _globals['_PROMOTEREQUEST']._serialized_end=1217
-  _globals['_PINREQUEST']._serialized_start=1219
-  _globals['_PINREQUEST']._serialized_end=1267
-  _globals['_UNPINREQUEST']._serialized_start=1269
-  _globals['_UNPINREQUEST']._serialized_end=1296
-  _globals['_PROMOTIONREPLY']._serialized_start=1298
-  _globals['_PROMOTIONREPLY']._serialized_end=1354
-  _globals['_EXPORTMODELREQUEST']._serialized_start=1356
-  _globals['_EXPORTMODELREQUEST']._serialized_end=1412
-  _globals['_EXPORTMODELREPLY']._serialized_start=1414
-  _globals['_EXPORTMODELREPLY']._serialized_end=1447
-  _globals['_ADMIN']._serialized_start=1450
-  _globals['_ADMIN']._serialized_end=1952
+  _globals['_STATUSREPLY']._serialized_end=713
+  _globals['_DRIFT']._serialized_start=716
+  _globals['_DRIFT']._serialized_end=845
+  _globals['_ALARM']._serialized_start=847
+  _globals['_ALARM']._serialized_end=880
+  _globals['_NODESTATUS']._serialized_start=883
+  _globals['_NODESTATUS']._serialized_end=1107
+  _globals['_LISTMODELSREQUEST']._serialized_start=1109
+  _globals['_LISTMODELSREQUEST']._serialized_end=1141
+  _globals['_MODELVERSION']._serialized_start=1143
+  _globals['_MODELVERSION']._serialized_end=1266
+  _globals['_LISTMODELSREPLY']._serialized_start=1268
+  _globals['_LISTMODELSREPLY']._serialized_end=1325
+  _globals['_ROLLBACKREQUEST']._serialized_start=1327
+  _globals['_ROLLBACKREQUEST']._serialized_end=1380
+  _globals['_PROMOTEREQUEST']._serialized_start=1382
+  _globals['_PROMOTEREQUEST']._serialized_end=1426
+  _globals['_PINREQUEST']._serialized_start=1428
+  _globals['_PINREQUEST']._serialized_end=1476
+  _globals['_UNPINREQUEST']._serialized_start=1478
+  _globals['_UNPINREQUEST']._serialized_end=1505
+  _globals['_PROMOTIONREPLY']._serialized_start=1507
+  _globals['_PROMOTIONREPLY']._serialized_end=1563
+  _globals['_EXPORTMODELREQUEST']._serialized_start=1565
+  _globals['_EXPORTMODELREQUEST']._serialized_end=1621
+  _globals['_EXPORTMODELREPLY']._serialized_start=1623
+  _globals['_EXPORTMODELREPLY']._serialized_end=1656
+  _globals['_ADMIN']._serialized_start=1659
+  _globals['_ADMIN']._serialized_end=2161
 # @@protoc_insertion_point(module_scope)

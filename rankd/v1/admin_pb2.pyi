@@ -37,7 +37,7 @@ class StatusRequest(_message.Message):
     def __init__(self, app: _Optional[str] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values", "reward_min", "reward_max", "alarms", "lease", "owner", "nodes")
+    __slots__ = ("app", "policy", "mode", "epoch", "log_records", "folded_records", "served_version", "lag_records", "lag_seconds", "pending", "counter_names", "counter_values", "sum_names", "sum_values", "reward_min", "reward_max", "alarms", "lease", "owner", "nodes", "drift", "policy_names", "policy_values")
     APP_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,9 @@ class StatusReply(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAMES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VALUES_FIELD_NUMBER: _ClassVar[int]
     app: str
     policy: str
     mode: str
@@ -78,7 +81,28 @@ class StatusReply(_message.Message):
     lease: int
     owner: str
     nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
-    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ..., reward_min: _Optional[float] = ..., reward_max: _Optional[float] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., lease: _Optional[int] = ..., owner: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
+    drift: Drift
+    policy_names: _containers.RepeatedScalarFieldContainer[str]
+    policy_values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, app: _Optional[str] = ..., policy: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., log_records: _Optional[int] = ..., folded_records: _Optional[int] = ..., served_version: _Optional[int] = ..., lag_records: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., pending: _Optional[int] = ..., counter_names: _Optional[_Iterable[str]] = ..., counter_values: _Optional[_Iterable[int]] = ..., sum_names: _Optional[_Iterable[str]] = ..., sum_values: _Optional[_Iterable[float]] = ..., reward_min: _Optional[float] = ..., reward_max: _Optional[float] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., lease: _Optional[int] = ..., owner: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., drift: _Optional[_Union[Drift, _Mapping]] = ..., policy_names: _Optional[_Iterable[str]] = ..., policy_values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Drift(_message.Message):
+    __slots__ = ("detector", "on", "action", "learned", "detections", "last", "exploring_until")
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_FIELD_NUMBER: _ClassVar[int]
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    EXPLORING_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    detector: str
+    on: str
+    action: str
+    learned: int
+    detections: int
+    last: int
+    exploring_until: int
+    def __init__(self, detector: _Optional[str] = ..., on: _Optional[str] = ..., action: _Optional[str] = ..., learned: _Optional[int] = ..., detections: _Optional[int] = ..., last: _Optional[int] = ..., exploring_until: _Optional[int] = ...) -> None: ...
 
 class Alarm(_message.Message):
     __slots__ = ("id", "text")

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from policies import state_sha256
-from policies.registry import libraries, same_shape
+from policies.registry import same_shape
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_columns, joiner_state
@@ -184,7 +184,7 @@ class AppFold:
     @property
     def faithful(self) -> bool:
         """Whether the libraries installed here are those that the epoch was folded with."""
-        return self.settings is None or self.libraries == libraries(self.settings.policy)
+        return self.settings is None or self.libraries == self.settings.required_libraries()
 
     # -- epochs and promotions ---------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ class AppFold:
             model = settings.spec().build()
         found = state_sha256(model.state())
         if found != epoch.state_sha256:
-            here = list(epoch.libraries) == libraries(settings.policy)
+            here = list(epoch.libraries) == settings.required_libraries()
             if here and self.faithful:
                 raise LogError(
                     f"record {record.sequence}: epoch {epoch.number} starts from state "

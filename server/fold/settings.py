@@ -47,12 +47,18 @@ class FoldSettings(BaseModel):
     clock_cap_us: int
     checkpoint_every: int
     partitions: int = 1  # of the app's topic, where there is one
+    drift: dict[str, object] | None = None
+    new_actions: dict[str, object] | None = None
 
     def canonical(self) -> str:
-        """JSON with sorted keys: equal settings give equal text. A log of one partition does not say so."""
+        """JSON with sorted keys: equal settings give equal text. What came later than the format says nothing where it is not
+        used, so that old logs keep their hashes."""
         said = self.model_dump()
         if self.partitions == 1:
             del said["partitions"]
+        for name in ("drift", "new_actions"):
+            if said[name] is None:
+                del said[name]
         return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     def sha256(self) -> str:
@@ -78,7 +84,13 @@ class FoldSettings(BaseModel):
             self.standardise,
             self.min_exploration,
             (self.reward_min, self.reward_max),
+            self.drift,
+            self.new_actions,
         )
+
+    def required_libraries(self) -> list[str]:
+        """ "name==version" of everything whose version can change the arithmetic, as an Epoch names them."""
+        return self.spec().libraries()
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPar
 
 from server.fold.merge import Message
 from server.fold.records import LogError
-from server.kafka.ending import end
+from server.kafka.ending import end_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +147,7 @@ class TopicReader:
         if self._consumer is None:
             return
         consumer, self._consumer = self._consumer, None
-        await end(consumer.stop(), _CLOSE_SECONDS)
+        await end_consumer(consumer, _CLOSE_SECONDS)
 
     @property
     def _opened(self) -> AIOKafkaConsumer:

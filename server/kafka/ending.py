@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from aiokafka import AIOKafkaConsumer
+
 # Those that did not end in time; a task that nobody refers to may vanish before its end.
 _LEFT: set[asyncio.Task[Any]] = set()
 
@@ -26,6 +28,17 @@ async def end(stopping: Coroutine[Any, Any, object], seconds: float) -> None:
         await asyncio.wait([task], timeout=seconds)
     finally:
         task.cancel()
+
+
+async def end_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """Stops a consumer, and then its connections: where `stop` has failed they would be kept up for ever, and nobody would read them.
+
+    Args:
+        seconds: for each of the two.
+    """
+    await end(consumer.stop(), seconds)
+    # Private, for want of another way: `stop` does nothing when it is called again.
+    await end(consumer._client.close(), seconds)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError
-from server.kafka.ending import end
+from server.kafka.ending import end_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ async def check(config: KafkaConfig, offsets: Mapping[Place, int], journal: Jour
             consumer.seek(place, max(offset + 1, begins[place]))
         await _read(consumer, ends, journal, timeout)
     finally:
-        await end(consumer.stop(), _CLOSE_SECONDS)
+        await end_consumer(consumer, _CLOSE_SECONDS)
 
 
 async def _read(

@@ -203,6 +203,8 @@ class LearnerApp:
             "sums": fold.report.sums,
             "reward_range": [fold.settings.reward_min, fold.settings.reward_max],
             "pinned": fold.pinned.model_version if fold.pinned else None,
+            "policy_report": fold.model.policy.report() if fold.model else {},
+            "drift": fold.model.drift.report() if fold.model and fold.model.drift else None,
             **more,
         }
         data = json.dumps(status).encode()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from policies import state_sha256
-from policies.registry import libraries
 from rankd.v1 import log_pb2 as pb
 from server.fold.settings import differences
 
@@ -32,7 +31,7 @@ def wanted(app: LearnerApp, config: Config) -> FoldSettings:
 def in_force(app: LearnerApp, settings: FoldSettings) -> bool:
     """Whether the fold goes by these settings and by the libraries that are installed."""
     fold = app.fold
-    return fold.settings == settings and fold.libraries == libraries(settings.policy)
+    return fold.settings == settings and fold.libraries == settings.required_libraries()
 
 
 def config_record(app: LearnerApp, settings: FoldSettings) -> pb.Record:
@@ -52,7 +51,7 @@ def epoch_record(
         start=start,
         config_sha256=settings.sha256(),
         state_sha256=state_sha256(state),
-        libraries=libraries(settings.policy),
+        libraries=settings.required_libraries(),
     )
     artefact = app.snapshot_of(settings, epoch.number, fold.version, state)
     app.artefacts.save(artefact)

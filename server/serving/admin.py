@@ -7,7 +7,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from policies import PolicyError, state_sha256
-from policies.registry import libraries
 from rankd.v1 import admin_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
@@ -158,7 +157,7 @@ class AdminService:
             start=pb.Epoch.START_ARTEFACT,
             config_sha256=settings.sha256(),
             state_sha256=sha256,
-            libraries=libraries(settings.policy),
+            libraries=settings.required_libraries(),
         )
         return await self._append(name, pb.KIND_EPOCH, epoch.SerializeToString(), artefact)
 

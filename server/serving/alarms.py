@@ -44,6 +44,9 @@ def alarms(
         )
     if lag_seconds > _BEHIND:
         yield Alarm("learner-behind", f"the learner is {lag_seconds:.0f} s behind the log")
+    drift = status.get("drift") or {}
+    if drift.get("recent"):
+        yield Alarm("drift", _drift(drift))
     following = status.get("following") or {}
     if following.get("error"):
         yield Alarm("log-stopped", f"the log cannot be read on: {following['error']}")
@@ -59,6 +62,22 @@ def alarms(
         yield from _shipping("this node", shipped)
     if board is not None:
         yield from _redis(board, board_age)
+
+
+def _drift(drift: Mapping[str, Any]) -> str:
+    what = (
+        "rewards became lower" if drift["on"] == "reward" else "the policy's errors became larger"
+    )
+    done = {
+        "alert": "nothing was done",
+        "explore": "more is explored for a while",
+        "restart": "an untrained policy took over",
+    }
+    follows = done[drift["action"]]
+    if drift["action"] == "restart" and drift["restarted"] != drift["last"]:
+        follows = "too soon after the last restart for another"
+    ago = drift["learned"] - drift["last"]
+    return f"{what} {ago:,} interactions ago, says {drift['detector']}; {follows}"
 
 
 def _shipping(who: str, shipped: Mapping[str, Any]) -> Iterator[Alarm]:

@@ -39,6 +39,7 @@ class Report:
             f"{of}_messages": following[of] for of in ("dead", "copies") if of in following
         }
         low, high = status["reward_range"]
+        report = status.get("policy_report") or {}
         return api.StatusReply(
             app=app,
             policy=status["policy"],
@@ -57,6 +58,9 @@ class Report:
             reward_min=min(low, sums["r_min"]),
             reward_max=max(high, sums["r_max"]),
             alarms=[api.Alarm(id=alarm.id, text=alarm.text) for alarm in self.alarms],
+            policy_names=report.keys(),
+            policy_values=report.values(),
+            drift=_drift(status.get("drift")),
             lease=status.get("lease", 0),
             owner=status.get("owner_folder", ""),
             nodes=[
@@ -83,6 +87,11 @@ def read_report(folder: DataFolder, config: Config, app: str) -> Report:
     board, board_age = _load(folder.board) if config.redis.url else (None, 0.0)
     found = list(alarms(status, age, lag, shipped, board, board_age))
     return Report(status, records, lag, found, board or {})
+
+
+def _drift(found: dict[str, Any] | None) -> api.Drift | None:
+    names = api.Drift.DESCRIPTOR.fields_by_name
+    return None if found is None else api.Drift(**{name: found[name] for name in names})
 
 
 def _own_log(journal: Path, folded_us: int) -> tuple[int, float]:

@@ -25,6 +25,7 @@ CONFIG = {
         "shop": {
             "policy": {"type": "linucb"},
             "min_exploration": 0.3,
+            "drift": {"detector": "adwin", "on": "residual"},
             "reward": {"min": 0, "max": 1, "always_sent": True},
         }
     },

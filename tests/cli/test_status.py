@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rankd.commands.estimates import Estimate, estimates
+from rankd.commands.status import lines
+from rankd.v1 import admin_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.fold.report import Report
 from tests.cli.conftest import ROUNDS, rankd
@@ -21,6 +24,7 @@ def test_the_page(service: Service) -> None:
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith("app shop: linucb, online, epoch ")
+    assert f"drift    adwin on residual, alert; 0 in {ROUNDS} interactions" in lines
     assert ["matured", str(ROUNDS)] in [line.split() for line in lines]
     assert f"of {ROUNDS} learned decisions, with 95% intervals (empirical likelihood):" in lines
     starts = [line[:17].rstrip() for line in lines[-3:]]
@@ -33,11 +37,38 @@ def test_the_json(service: Service) -> None:
     assert page["app"] == "shop"
     assert page["counters"]["matured"] == page["sums"]["n"] == ROUNDS
     assert page["lag_records"] >= 0
+    assert page["drift"] == {
+        "detector": "adwin",
+        "on": "residual",
+        "action": "alert",
+        "learned": ROUNDS,
+        "detections": 0,
+        "last": 0,
+        "exploring_until": 0,
+    }
     reward = page["estimates"]["reward"]
     assert 0 <= reward["low"] < reward["value"] < reward["high"] <= 1
+    # What it was exactly depends on how soon b was found.
     cost = page["estimates"]["exploration_cost"]
-    # min_exploration 0.3 over three actions, of which only b pays: a fifth of what b earns, less before it was found.
-    assert cost["low"] < 0.2 < cost["high"]
+    assert cost == asdict(estimates(page["sums"], (0.0, 1.0))["exploration_cost"])
+    assert cost["low"] < cost["value"] < cost["high"]
+
+
+def test_what_was_detected_is_on_the_page() -> None:
+    drift = api.Drift(
+        detector="ddm",
+        on="reward",
+        action="explore",
+        learned=5_250,
+        detections=2,
+        last=5_000,
+        exploring_until=6_000,
+    )
+    page = lines(api.StatusReply(app="shop", drift=drift), {}, {})
+    assert page[5] == (
+        "drift    ddm on reward, explore; 2 in 5,250 interactions, the last at 5,000; exploring more until 6,000"
+    )
+    assert not any(line.startswith("drift") for line in lines(api.StatusReply(), {}, {}))
 
 
 def report(rows: int, pmf: list[float], seed: int, best: int = 1) -> Report:

@@ -52,12 +52,20 @@ def test_whatever_it_does_it_ends_and_its_caller_goes_on(stopping: object) -> No
     assert asyncio.run(bounded()) == "goes on"
 
 
-def test_a_reader_closes_whatever_its_consumer_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_closes_its_connections_whatever_its_consumer_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(consumer_module, "_CLOSE_SECONDS", 0.05)
+    closed = []
+
+    class Client:
+        async def close(self) -> None:
+            closed.append(self)
 
     class Consumer:
         def __init__(self, stop: object) -> None:
             self.stop = stop
+            self._client = Client()
 
     async def closing() -> None:
         for stop in (of_its_own, deaf, broken):
@@ -66,6 +74,7 @@ def test_a_reader_closes_whatever_its_consumer_does(monkeypatch: pytest.MonkeyPa
             await reader.close()
 
     asyncio.run(closing())
+    assert len(closed) == 3
 
 
 class Cancelling:

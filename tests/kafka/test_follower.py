@@ -33,7 +33,7 @@ from tests.server.topics import APP, Topic
 from tests.services.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from server.fold.records import LogRecord
     from tests.services.kafka import Kafka
@@ -245,19 +245,6 @@ def test_without_a_mirror_it_begins_where_a_checkpoint_says(
     with Follower(cluster.config(), tmp_path / "other") as follower:
         follower.wait_merged(len(expected))
     assert mirrored(other) == expected[state.sequence :]
-
-
-@pytest.fixture
-def breakable(can_start_kafka: None, tmp_path: Path) -> Iterator[tuple[Kafka, Proxy, Cluster]]:
-    """A broker of its own, and a proxy before it for the follower alone."""
-    from tests.services.kafka import Kafka
-
-    port = free_port()
-    with (
-        Kafka(tmp_path / "kafka", proxied=f"127.0.0.1:{port}") as broker,
-        Proxy("127.0.0.1", broker.proxied_listen_port, port) as proxy,
-    ):
-        yield broker, proxy, Cluster(broker, bootstrap=f"127.0.0.1:{port}")
 
 
 def test_whatever_happens_to_kafka_it_goes_on(

@@ -90,12 +90,8 @@ REFUSED = {
     "ensemble.VotingClassifier": _NO_PROBABILITIES,
     "facto.FFMClassifier": _FIELDS,  # reads fields out of features' names
     "facto.FFMRegressor": _FIELDS,
-    "facto.FMClassifier": _AMBIGUOUS,  # draws random weights for features that it has not seen
-    "facto.FMRegressor": _AMBIGUOUS,
     "facto.FwFMClassifier": _FIELDS,
     "facto.FwFMRegressor": _FIELDS,
-    "facto.HOFMClassifier": _AMBIGUOUS,
-    "facto.HOFMRegressor": _AMBIGUOUS,
     "imblearn.RandomOverSampler": "KeyError",  # needs True and False for keys, and JSON has strings only
     "imblearn.RandomSampler": "KeyError",
     "imblearn.RandomUnderSampler": "KeyError",

@@ -19,7 +19,10 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"alpha": 0.0, "ridge": 0.1},
         {"model": "shared"},
         {"model": "shared", "interactions": False},
+        {"model": "hybrid", "discount": 0.99},
+        {"window": 100, "prior": 0.3},
     ],
+    "lints": [{"model": "shared", "discount": 0.99}, {"model": "hybrid", "window": 300}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
     "mf": [{"explorer": "softmax", "capacity": 16, "factors": 2}],
@@ -30,6 +33,7 @@ MORE: dict[str, list[dict[str, object]]] = {
     "ucb1": [{"discount": 0.995, "alpha": 0.3}],
     "kl_ucb": [{"window": 300}],
     "softmax": [{"window": 300, "temperature": 0.1}],
+    "river": [{"explorer": "bootstrap", "members": 3, "interactions": "both"}],
     "vw": [{"args": "--ccb_explore_adf --squarecb -q :i -q :a -l 2"}],
     "thompson_beta": [{"discount": 0.995}],
     "thompson_gaussian": [{"window": 300, "prior": 0.9}],
@@ -43,6 +47,22 @@ SPECS = {
 }
 SPECS["linucb raw, no floor, rewards 0..5"] = ModelSpec(
     {"type": "linucb"}, standardise=False, min_exploration=0.0, reward_range=(0.0, 5.0)
+)
+# What a model does for every policy. Chance pays 0.3 of the range in the suite's problem, so errors there do rise and fall.
+SPECS["linucb, restarted, new actions"] = ModelSpec(
+    {"type": "linucb"},
+    drift={"detector": "page_hinkley", "on": "residual", "action": "restart", "threshold": 1.0},
+    new_actions={"share": 0.1, "until": 5},
+)
+SPECS["softmax, explores more after drift"] = ModelSpec(
+    {"type": "softmax"},
+    drift={
+        "detector": "ddm",
+        "action": "explore",
+        "rounds": 4,
+        "warm_start": 5,
+        "drift_threshold": 0.5,
+    },
 )
 
 

@@ -61,7 +61,7 @@ def test_lessons_are_the_same_bits(seed: int) -> None:
     for chosen in BOTH:
         inverse, theta = p["inverse"][0].copy(), p["theta"][0].copy()
         for x in p["x"]:
-            chosen.learn(inverse, theta, p["at"][0], x, 0.7)
+            chosen.learn(inverse, theta, p["at"][0], x, 0.7, 1.0)
         answers.append((inverse, theta))
     assert answers[0][0].tobytes() == answers[1][0].tobytes()
     assert answers[0][1].tobytes() == answers[1][1].tobytes()

@@ -96,10 +96,12 @@ class Textbook:
         self.a += np.outer(x, x)
         self.b += reward * x
 
+    def mean(self, values: Sparse) -> float:
+        return float(np.linalg.solve(self.a, self.b) @ self.x(values))
+
     def score(self, values: Sparse) -> float:
         x = self.x(values)
-        theta = np.linalg.solve(self.a, self.b)
-        return float(theta @ x + self.alpha * np.sqrt(x @ np.linalg.solve(self.a, x)))
+        return self.mean(values) + float(self.alpha * np.sqrt(x @ np.linalg.solve(self.a, x)))
 
 
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
@@ -110,6 +112,9 @@ def test_disjoint_is_the_textbook(alpha: float, lam: float, *, dense: bool) -> N
     for context, things, chosen, reward in random_log(60, dense=dense):
         expected = [books[a].score({BIAS: 1.0, **context, **things[a]}) for a in "abc"]
         assert scores(made, context, things) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        means = [books[a].mean({BIAS: 1.0, **context, **things[a]}) for a in "abc"]
+        expected_rewards = made.expected(features(context), action_set(things))
+        assert expected_rewards == pytest.approx(means, rel=1e-9, abs=1e-12)
         made.learn([interaction(context, things, chosen, reward)])
         books[chosen].learn({BIAS: 1.0, **context, **things[chosen]}, reward)
 
@@ -261,7 +266,7 @@ def test_beyond_the_cap_features_fold_onto_other_columns() -> None:
     [check for check in CHECKS if check not in (names_are_only_names, it_learns)],
     ids=lambda check: check.__name__,
 )
-@pytest.mark.parametrize("model", ["disjoint", "shared"])
+@pytest.mark.parametrize("model", ["disjoint", "shared", "hybrid"])
 def test_the_contract_holds_when_folded(model: str, check: Callable[[ModelSpec], None]) -> None:
     check(ModelSpec({"type": "linucb", "dimensions": 6, "model": model}))
 
@@ -300,6 +305,26 @@ def test_the_state_is_as_large_as_its_docstring_says() -> None:
         ]
     )
     assert len(made.state()) - 3 * (8 * 20**2 + 16 * 20) < 600
+
+
+def test_plans_that_are_out_of_date_keep_no_regressions_alive() -> None:
+    """Layouts are remembered, and with them where regressions stood; those have moved as columns were added."""
+    made, context = policy(), np.arange(1, 40, dtype=np.uint64)
+    for n in range(1, 40):
+        index = context[:n].copy()
+        index.setflags(write=False)
+        c = Features(index, np.ones(n), np.zeros(n, np.uint8), np.zeros(n, np.bool_))
+        for a in "ab":
+            made.learn(
+                [Interaction(c, action_set({"a": {}, "b": {}}), "ab".index(a), np.ones(2) / 2, 1.0)]
+            )
+        made.pmf(c, action_set({"a": {}, "b": {}}), 0)
+    ridges = made._regression._ridges  # type: ignore[attr-defined]
+    kept = [rows.plan for rows in made._regression._design._seen.values()]  # type: ignore[attr-defined]
+    assert len(kept) > 39
+    alive = {id(g.stack): g.stack for plan in kept for g in plan.groups if g.stack is not None}
+    assert sum(len(stack.inverse) > 0 for stack in alive.values()) == 1
+    assert len(ridges._stacks) == 1
 
 
 def test_states_that_fit_no_model_are_refused() -> None:

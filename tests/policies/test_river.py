@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
-from math import inf, nan, sqrt
+from math import exp, factorial, inf, nan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,15 @@ from policies.checks import CHECKS
 from policies.features import action_index
 from policies.pack import pack, unpack
 from policies.registry import create, restore, same_shape
+from policies.river.bootstrap import Members, poisson
+from policies.river.policy import River
 from policies.sampler import Purpose, draw, uniform
 from simulator.worlds import image_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from policies import Policy
 
@@ -233,7 +237,7 @@ def test_the_model_s_features_by_hand() -> None:
         model: Any = policy(model=QUARTER, interactions=interactions)
         model.learn([interaction(1.0, 0, context, among)])
         # Each weight is 1/4 * 2 * the value that it belongs to.
-        seen = {i: 2 * w for i, w in model._model._estimator.inner.weights.items()}
+        seen = {i: 2 * w for i, w in model._members.models[0]._estimator.inner.weights.items()}
         assert {i: seen.pop(i) for i in known} == known, interactions
         assert sorted(seen.values()) == products, interactions
 
@@ -322,6 +326,75 @@ def test_parts_without_a_seed_get_one() -> None:
         policy(model={"forest.ARFClassifier": {"seed": None}})
 
 
+# -- several models --------------------------------------------------------------------------------
+
+
+def test_the_bootstrap_learns_each_interaction_as_often_as_poisson_says() -> None:
+    """Means by hand: member m has seen reward t as often as its number tells."""
+    model = policy(model={"dummy.StatisticRegressor": {"statistic": "stats.Mean"}}, explorer="bootstrap", members=4)  # fmt: skip
+    assert isinstance(model, River)
+    rewards = [1.0, 0.0, 0.5, 1.0, 0.25, 0.0]
+    model.learn([interaction(reward) for reward in rewards])
+    for m, member in enumerate(model._members.models):
+        seen = [r for t, r in enumerate(rewards) for _ in range(poisson(t, m))]
+        assert member.predict([{1: 1.0}]) == pytest.approx([sum(seen) / max(1, len(seen))])
+
+
+def test_how_often_is_poisson() -> None:
+    drawn = np.bincount([poisson(t, m) for t in range(2_000) for m in range(10)], minlength=9)
+    expected = 20_000 * np.array([exp(-1) / factorial(k) for k in range(9)])
+    assert np.abs(drawn[:5] - expected[:5]).max() < 3 * sqrt(20_000 / 4)
+    assert drawn.sum() == 20_000
+
+
+class Known(Members):
+    """Members that expect what they are told to."""
+
+    def __init__(self, predictions: list[list[float]]) -> None:
+        self.models = []
+        self._predictions = np.array(predictions)
+
+    def predict(self, rows: Sequence[object]) -> NDArray[np.float64]:
+        return self._predictions
+
+
+@pytest.mark.parametrize(
+    ("explorer", "expected"),
+    [
+        ("bootstrap", [0.5, 0.5, 0.0]),  # c ties with b in one of two
+        ("regcb", [0.5, 0.5, 0.0]),  # a may earn .5, b .6; c surely less than the .3 that a earns
+        ("regcb_opt", [0.0, 1.0, 0.0]),
+        ("greedy", [1.0, 0.0, 0.0]),  # .4 on average
+    ],
+)
+def test_what_members_disagree_about_is_explored(explorer: str, expected: list[float]) -> None:
+    among = actions(a={}, b={}, c={})
+    model = policy(explorer=explorer)
+    assert isinstance(model, River)
+    model._members = Known([[0.5, 0.1, 0.2], [0.3, 0.6, 0.25]])
+    assert model.pmf(NOTHING, among, 0).pmf == pytest.approx(expected)
+
+
+def test_from_one_model_to_several_learning_starts_afresh() -> None:
+    def shape(explorer: str, members: int = 10) -> dict[str, object]:
+        return {"type": "river", "explorer": explorer, "members": members}
+
+    assert same_shape(shape("squarecb", 3), shape("softmax", 5))
+    assert same_shape(shape("bootstrap"), shape("regcb"))
+    assert not same_shape(shape("squarecb"), shape("bootstrap"))
+    assert not same_shape(shape("bootstrap", 3), shape("bootstrap", 4))
+
+
+def test_a_state_of_another_number_of_models_is_refused() -> None:
+    state = policy(explorer="bootstrap", members=3).state()
+    for settings in ({"explorer": "squarecb"}, {"explorer": "bootstrap", "members": 4}):
+        with pytest.raises(PolicyError, match="a state"):
+            restore({"type": "river", **settings}, UNIT, state)
+
+
+# -- what may not serve ----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -329,7 +402,6 @@ def test_parts_without_a_seed_get_one() -> None:
             ["preprocessing.MinMaxScaler", LOGISTIC],
             r"MinMaxScaler \| LogisticRegression .*predicts nan",
         ),
-        ("facto.FMRegressor", "FMRegressor .* a prediction changes those that come after it"),
         ("ensemble.VotingClassifier", "missing"),
         ({"multiclass.OneVsOneClassifier": [LOGISTIC]}, "it gives no probabilities"),
         ({"model_selection.BanditRegressor": UNSEEDED}, "name a seed"),

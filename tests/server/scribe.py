@@ -8,7 +8,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from policies import state_sha256
-from policies.registry import libraries
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.fold.decide import Question, decide
@@ -101,7 +100,7 @@ class Scribe:
             start=start,
             config_sha256=settings.sha256(),
             state_sha256=state_sha256(state),
-            libraries=libraries(settings.policy),
+            libraries=settings.required_libraries(),
         )
         self.append(pb.KIND_CONFIG, payload=config.SerializeToString())
         self.append(pb.KIND_EPOCH, payload=epoch.SerializeToString())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,12 @@ def test_every_setting_is_explained(path: str, field: Any) -> None:
             {"apps": {"a": {"policy": {"type": "linucb", "alpha": -1}}}},
             "apps.a.policy: alpha: ",
         ),
+        ({"apps": {"a": {"drift": {}}}}, "apps.a.drift: drift.detector: is missing"),
+        (
+            {"apps": {"a": {"drift": {"detector": "adwin", "clok": 1}}}},
+            "apps.a.drift: drift.clok: adwin has no such setting; did you mean 'clock'?",
+        ),
+        ({"apps": {"a": {"new_actions": {"share": 2}}}}, "apps.a.new_actions: new_actions.share: "),
         ({"apps": {"a": {"min_exploration": 2}}}, "apps.a.min_exploration: "),
         ({"apps": {"a": {"min_exploration": 0}}}, "apps.a: min_exploration 0 logs"),
         ({"apps": {"a": {"reward": {"min": 1, "max": 0}}}}, "apps.a.reward: min (1.0) must be"),
@@ -132,6 +139,30 @@ def test_durations(tmp_path: Path, text: object, seconds: float) -> None:
     config = load(written(tmp_path, {"apps": {"a": {"reward": {"wait": text}}}}))
     assert config.apps["a"].reward.wait == timedelta(seconds=seconds)
     assert config.fold_settings("a", "00" * 16).wait_us == seconds * 1_000_000
+
+
+def test_what_is_not_used_is_not_in_the_log(tmp_path: Path) -> None:
+    """Logs from before these settings keep their hashes."""
+    settings = load(None).fold_settings("default", "00" * 16)
+    assert not {"drift", "new_actions", "partitions"} & set(json.loads(settings.canonical()))
+
+
+def test_what_is_used_has_every_default_written_out(tmp_path: Path) -> None:
+    app = {"drift": {"detector": "adwin"}, "new_actions": {"share": 0.1}}
+    config = load(written(tmp_path, {"apps": {"a": app}}))
+    said = json.loads(config.fold_settings("a", "00" * 16).canonical())
+    assert said["new_actions"] == {"share": 0.1, "until": 20}
+    assert said["drift"]["delta"] == 0.002
+    assert said["drift"]["action"] == "alert"
+
+
+def test_on_needs_no_quotes(tmp_path: Path) -> None:
+    """YAML 1.1 takes the word for true."""
+    for text in ("on: residual", '"on": residual'):
+        app = f"apps: {{a: {{drift: {{detector: adwin, {text}}}}}}}"
+        drift = load(written(tmp_path, app)).fold_settings("a", "00" * 16).drift
+        assert drift is not None
+        assert drift["on"] == "residual"
 
 
 def test_always_sent_has_a_short_form(tmp_path: Path) -> None:
@@ -198,9 +229,9 @@ def test_settings_name_themselves_by_their_content() -> None:
 def test_defaults_are_written_out_so_that_a_later_version_may_have_others() -> None:
     plain, spelled = (
         load(None, {"apps": {"a": {"policy": policy}}}).fold_settings("a", "00" * 16)
-        for policy in ({"type": "linucb"}, {"type": "linucb", "alpha": 1.0})
+        for policy in ({"type": "linucb"}, {"type": "linucb", "alpha": 0.3})
     )
-    assert plain.policy["alpha"] == 1.0
+    assert plain.policy["alpha"] == 0.3
     assert plain.sha256() == spelled.sha256()
 
 

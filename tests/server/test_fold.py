@@ -26,12 +26,28 @@ Action = pb.Promotion
 # Every policy, and what decides in another way.
 POLICIES: dict[str, dict[str, object]] = {name: {"type": name} for name in names()}
 POLICIES["vw by slot"] = {"type": "vw", "args": "--ccb_explore_adf -q :i -q 0i"}
+POLICIES["watched"] = {"type": "linucb"}
+# What an app may have besides its policy. So easily alarmed, it restarts several times in these logs.
+MORE: dict[str, dict[str, object]] = {
+    "watched": {
+        "drift": {
+            "detector": "page_hinkley",
+            "on": "residual",
+            "action": "restart",
+            "threshold": 0.5,
+            "min_instances": 5,
+        },
+        "new_actions": {"share": 0.1, "until": 20},
+    }
+}
 
 
 @cache
 def written(policy: str) -> Scribe:
     """A log of about 300 records under that policy. Not to be changed."""
-    scribe = Scribe(SETTINGS.model_copy(update={"policy": POLICIES[policy]}))
+    scribe = Scribe(
+        SETTINGS.model_copy(update={"policy": POLICIES[policy], **MORE.get(policy, {})})
+    )
     scribe.busy(130)
     return scribe
 
@@ -67,6 +83,32 @@ def test_every_decision_can_be_derived_again(policy: str) -> None:
     found = verify(written(policy))
     assert (found.verified, found.unverifiable, found.mismatches) == (130, 0, 0)
     assert found.states == {APP: bits(written(policy).fold)[0]}
+
+
+def test_drift_is_watched_for_and_acted_on() -> None:
+    """Or else the two tests above would say little of it."""
+    model = written("watched").fold.model
+    assert model is not None
+    assert model.drift is not None
+    assert model.drift.detections > 1
+    assert model.drift.restarted > 0
+
+
+def test_watching_begins_and_ends_with_an_epoch_and_the_policy_goes_on() -> None:
+    scribe = Scribe()
+    scribe.busy(40)
+    assert scribe.fold.model is not None
+    policy = scribe.fold.model.policy.state()
+    for more in (MORE["watched"], {"drift": None, "new_actions": None}):
+        epoch = scribe.open_epoch(SETTINGS.model_copy(update=more))
+        assert epoch.start == pb.Epoch.START_CARRIED
+        assert scribe.fold.model.policy.state() == policy
+        assert (scribe.fold.model.drift is None) == (more["drift"] is None)
+        assert ("river" in "".join(epoch.libraries)) == (more["drift"] is not None)
+    scribe.publish()
+    scribe.busy(40, seed=3)
+    found = verify(scribe)
+    assert (found.unverifiable, found.mismatches) == (0, 0)
 
 
 def test_what_is_learned_depends_on_the_rewards() -> None:

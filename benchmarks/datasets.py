@@ -1,0 +1,123 @@
+"""Labelled data as bandits: the classes are the actions, naming the right one earns 1, any other 0.
+
+Development sets come with River and scikit-learn. Frozen sets are four of Debian's package r-cran-mlbench (Leisch & Dimitriadou,
+"mlbench: Machine Learning Benchmark Problems", data of the UCI repository). Nobody tunes on these: they load only where the
+caller says that the figures are final.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DEVELOPMENT = ("digits", "ImageSegments", "Phishing", "Bananas")
+# Chosen before any policy had seen them, and for good.
+FROZEN = ("LetterRecognition", "Satellite", "DNA", "Vehicle")
+# Of the same package, open to everybody.
+MORE = ("Shuttle", "Vowel")
+# The column that is the class, in mlbench.
+_CLASS = {
+    "LetterRecognition": "lettr",
+    "Satellite": "classes",
+    "DNA": "Class",
+    "Vehicle": "Class",
+    "Shuttle": "Class",
+    "Vowel": "Class",
+}
+_PACKAGE = "r-cran-mlbench"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """n rows of d numbers, each with one right class."""
+
+    name: str
+    x: NDArray[np.float64]  # [n, d] raw
+    label: NDArray[np.intp]  # [n] index into classes
+    classes: tuple[str, ...]  # [K] sorted
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def load(name: str, cache: Path, frozen: bool = False) -> DataSet:
+    """The data set of that name, rows in the order in which they are stored.
+
+    Args:
+        cache: a folder where the Debian package is kept; needed for its sets only.
+        frozen: whether the caller may see frozen sets.
+
+    Raises:
+        ValueError: there is no such set, or it is frozen and the caller may not see it.
+    """
+    if name in FROZEN and not frozen:
+        raise ValueError(
+            f"{name} is frozen: its figures are for the end (--frozen), not for tuning"
+        )
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        numbers, label = load_digits(return_X_y=True)
+        return _data_set(name, numbers, (str(each) for each in label))
+    if name in DEVELOPMENT:
+        from river import datasets
+
+        rows = list(getattr(datasets, name)())
+        return _from_rows(name, [x for x, _ in rows], (str(label) for _, label in rows))
+    if name in _CLASS:
+        return _mlbench(name, cache)
+    known = ", ".join(DEVELOPMENT + FROZEN + MORE)
+    raise ValueError(f"no data set {name!r}; known are {known}")
+
+
+def _mlbench(name: str, cache: Path) -> DataSet:
+    import rdata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of an R type that has no Python one and does not matter here
+        frame = rdata.read_rda(_unpacked(cache) / f"{name}.rda")[name]
+    label = frame.pop(_CLASS[name])
+    # A factor's levels that are numbers (0 and 1 of DNA, 0 to 15 of LetterRecognition) are taken as these numbers.
+    numbers = [
+        column.astype("str" if column.dtype.kind not in "if" else "float64").astype("float64")
+        for _, column in frame.items()
+    ]
+    return _data_set(name, np.stack(numbers, axis=1), (str(each) for each in label))
+
+
+def _unpacked(cache: Path) -> Path:
+    """The folder of the package's data, downloaded through apt-get unless it is there."""
+    data = cache / "mlbench" / "usr/lib/R/site-library/mlbench/data"
+    if not data.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-qq", _PACKAGE], cwd=cache, check=True)
+        package = next(cache.glob(f"{_PACKAGE}_*.deb"))
+        subprocess.run(["dpkg-deb", "-x", package, cache / "mlbench"], check=True)
+    return data
+
+
+def _from_rows(name: str, rows: list[Mapping[str, float]], labels: Iterable[str]) -> DataSet:
+    columns = sorted(rows[0])
+    numbers = np.array([[float(row[column]) for column in columns] for row in rows])
+    return _data_set(name, numbers, labels)
+
+
+def _data_set(name: str, numbers: NDArray[np.float64], labels: Iterable[str]) -> DataSet:
+    given = list(labels)
+    classes = tuple(sorted(set(given)))
+    label = np.array([classes.index(each) for each in given], np.intp)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: a number is not finite")
+    return DataSet(name, np.ascontiguousarray(numbers, np.float64), label, classes)

@@ -1,0 +1,1 @@
+"""Kernel methods: what an action earned in contexts that were alike."""

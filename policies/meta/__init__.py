@@ -1,0 +1,1 @@
+"""Policies that mix other policies."""
