@@ -14,6 +14,7 @@ from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
     from policies.factors.mf import MF
+    from policies.hashed.logistic_ts import LogisticTS
     from policies.hashed.sgd import SGD
     from policies.kernel.regression import KernelRegression
     from policies.linear.lints import LinTS
@@ -43,6 +44,7 @@ _LAZY = {
     "UCB1": "policies.plain.ucb1",
     "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
+    "LogisticTS": "policies.hashed.logistic_ts",
     "MF": "policies.factors.mf",
     "SGD": "policies.hashed.sgd",
     "FM": "policies.river.fm",
@@ -68,6 +70,7 @@ __all__ = [
     "KernelRegression",
     "LinTS",
     "LinUCB",
+    "LogisticTS",
     "Model",
     "ModelSpec",
     "Policy",

@@ -45,6 +45,14 @@ class Rows(NamedTuple):
         value = np.concatenate((self.common_value, self.value))
         return slot, sums(where, value, len(slot))
 
+    def merged(self, bits: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """(row, slot, value) without the common part and without zeros, sorted; a row has each slot once at most."""
+        key, where = np.unique((self.row << bits) | self.slot, return_inverse=True)
+        value = sums(where, self.value, len(key))
+        used = value != 0.0
+        key = key[used]
+        return key >> bits, key & (2**bits - 1), value[used]
+
 
 def rows_of(context: Features, actions: ActionSet, crossing: Crossing, bits: int) -> Rows:
     """The rows of K actions. A row's elements stand in an order that does not depend on the other rows."""
