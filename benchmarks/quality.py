@@ -69,7 +69,6 @@ OURS: dict[str, dict[str, Any]] = {
     "vw": {"type": "vw"},
     "sgd": {"type": "sgd"},
     "logistic_ts": {"type": "logistic_ts"},
-    "kernel": {"type": "kernel"},
     "uniform": {"type": "uniform"},
 }
 
