@@ -13,6 +13,8 @@ from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
 
 if TYPE_CHECKING:
+    from policies.factors.mf import MF
+    from policies.hashed.logistic_ts import LogisticTS
     from policies.hashed.sgd import SGD
     from policies.kernel.regression import KernelRegression
     from policies.linear.lints import LinTS
@@ -42,6 +44,8 @@ _LAZY = {
     "UCB1": "policies.plain.ucb1",
     "LinTS": "policies.linear.lints",
     "LinUCB": "policies.linear.linucb",
+    "LogisticTS": "policies.hashed.logistic_ts",
+    "MF": "policies.factors.mf",
     "SGD": "policies.hashed.sgd",
     "FM": "policies.river.fm",
     "River": "policies.river.policy",
@@ -52,6 +56,7 @@ _LAZY = {
 __all__ = [
     "FM",
     "KLUCB",
+    "MF",
     "SGD",
     "UCB1",
     "VW",
@@ -65,6 +70,7 @@ __all__ = [
     "KernelRegression",
     "LinTS",
     "LinUCB",
+    "LogisticTS",
     "Model",
     "ModelSpec",
     "Policy",

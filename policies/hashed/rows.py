@@ -14,6 +14,7 @@ import numpy as np
 from policies.crossing import product_index
 from policies.features import action_index
 from policies.policy import PolicyError
+from policies.sums import sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,14 @@ class Rows(NamedTuple):
         value = np.concatenate((self.common_value, self.value))
         return slot, sums(where, value, len(slot))
 
+    def merged(self, bits: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """(row, slot, value) without the common part and without zeros, sorted; a row has each slot once at most."""
+        key, where = np.unique((self.row << bits) | self.slot, return_inverse=True)
+        value = sums(where, self.value, len(key))
+        used = value != 0.0
+        key = key[used]
+        return key >> bits, key & (2**bits - 1), value[used]
+
 
 def rows_of(context: Features, actions: ActionSet, crossing: Crossing, bits: int) -> Rows:
     """The rows of K actions. A row's elements stand in an order that does not depend on the other rows."""
@@ -71,25 +80,6 @@ def rows_of(context: Features, actions: ActionSet, crossing: Crossing, bits: int
         (np.concatenate(index) & mask).astype(np.intp),
         np.concatenate(value),
     )
-
-
-def sums(row: NDArray[np.intp], terms: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """The sum [rows] of each row's terms, strictly in the order in which they stand, whatever other rows there are.
-
-    That is how bincount adds; numpy's reduceat, and its sum() of an array with one column, add in pairs.
-
-    >>> sums(np.array([0, 1, 0]), np.array([1.0, 2.0, 3.0]), 2)
-    array([4., 2.])
-    """
-    found: NDArray[np.float64] = np.bincount(row, weights=terms, minlength=rows).astype(
-        np.float64, copy=False
-    )
-    return found
-
-
-def total(terms: NDArray[np.float64]) -> float:
-    """The sum in the order in which they stand, 0 of none."""
-    return float(np.add.accumulate(terms)[-1]) if len(terms) else 0.0
 
 
 def slots(

@@ -30,9 +30,10 @@ from scipy.special import expit
 from policies.crossing import Crossing  # noqa: TC001  # pydantic reads it
 from policies.exploration import greedy
 from policies.explorers import EXPLORERS, ExplorerSettings, explored
-from policies.hashed.rows import rows_of, slots, sums, total
+from policies.hashed.rows import rows_of, slots
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError
+from policies.sums import sums, total
 from policies.types import Scored
 
 if TYPE_CHECKING:

@@ -24,10 +24,11 @@ class LinUCBSettings(LinearSettings):
     """Settings of LinUCB."""
 
     alpha: float = Field(
-        default=1.0,
+        default=0.3,
         ge=0.0,
         description="Width of the confidence bound: how many standard deviations of optimism an action that "
-        "is little known gets. 0 never explores by itself.",
+        "is little known gets. 0 never explores by itself. More pays where "
+        "rewards scatter much, in units of 1; theory asks for more, and real data with a floor beside it for less.",
     )
 
 
@@ -49,7 +50,7 @@ class LinUCB(LinearPolicy):
         ),
         exploration=(
             "Plays the best bound, so on its own what is known well enough no more. `alpha` is how optimistic "
-            "it is; with reward noise far below 1 less than the default earns more."
+            "it is: raise it where rewards scatter much, or where there is no floor."
         ),
     )
     Settings = LinUCBSettings

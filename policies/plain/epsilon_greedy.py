@@ -63,6 +63,11 @@ class EpsilonGreedy(MeansPolicy):
         assert isinstance(settings, EpsilonGreedySettings)
         self._settings = settings
 
+    def mean_rewards(
+        self, ids: Sequence[str], weight: NDArray[np.float64], mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return np.where(weight > 0, mean, self._settings.prior)
+
     def choose(
         self,
         ids: Sequence[str],
@@ -70,5 +75,5 @@ class EpsilonGreedy(MeansPolicy):
         mean: NDArray[np.float64],
         total: float,
     ) -> Scored:
-        scores = np.where(weight > 0, mean, self._settings.prior)
+        scores = self.mean_rewards(ids, weight, mean)
         return Scored(epsilon(scores, self._settings.epsilon), scores)

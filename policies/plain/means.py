@@ -196,6 +196,15 @@ class MeansPolicy(Policy):
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         return self.choose(actions.ids, *self._means.of(actions.ids), self._means.total)
 
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64]:
+        return self.mean_rewards(actions.ids, *self._means.of(actions.ids))
+
+    @abstractmethod
+    def mean_rewards(
+        self, ids: Sequence[str], weight: NDArray[np.float64], mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The rewards [K] that these actions are expected to earn; arguments as of `choose`."""
+
     @abstractmethod
     def choose(
         self,
@@ -266,6 +275,12 @@ class PriorPolicy(MeansPolicy):
         super().__init__(settings, reward_range)
         assert isinstance(settings, PriorSettings)
         self._settings = settings
+
+    def mean_rewards(
+        self, ids: Sequence[str], weight: NDArray[np.float64], mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        low, high = self._reward_range
+        return low + (high - low) * self._shrunk(ids, weight, mean)
 
     def _shrunk(
         self, ids: Sequence[str], weight: NDArray[np.float64], mean: NDArray[np.float64]

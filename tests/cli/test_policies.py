@@ -30,7 +30,7 @@ def test_for_programs() -> None:
     found = json.loads(rankd("policies", "--json").out)
     assert sorted(found) == names()
     alpha = found["linucb"]["settings"]["alpha"]
-    assert alpha["default"] == 1.0
+    assert alpha["default"] == 0.3
     assert "confidence" in alpha["meaning"]
     assert found["linucb"]["settings"]["model"]["structural"]
 

@@ -23,8 +23,14 @@ MORE: dict[str, list[dict[str, object]]] = {
         {"window": 100, "prior": 0.3},
     ],
     "lints": [{"model": "shared", "discount": 0.99}, {"model": "hybrid", "window": 300}],
+    "auto": [
+        {"bases": [{"type": "linucb", "alpha": 0.5}, {"type": "epsilon_greedy"}], "stack": False}
+    ],
+    "kernel": [{"memory": 40}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
+    "logistic_ts": [{"interactions": "both", "samples": 64}],
+    "mf": [{"explorer": "softmax", "capacity": 16, "factors": 2}],
     "sgd": [
         {"interactions": "both", "loss": "logistic", "explorer": "softmax"},
         {"explorer": "ucb", "bits": 20},

@@ -155,3 +155,16 @@ def test_exp3_forgets() -> None:
     assert scored("a1 b0", type="exp3", gamma=0.3, discount=0.5).scores == pytest.approx(
         [0.15, 0.0, 0.0]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "untried"), [("epsilon_greedy", 0.0), ("ucb1", 1.0), ("thompson_beta", 1.0)]
+)
+def test_what_is_expected_has_no_bonus(name: str, untried: float) -> None:
+    """Rewards from 0 to 2; the prior of one reward is 1, the middle of the range."""
+    made = create({"type": name}, (0.0, 2.0))
+    for reward in (2.0, 0.5):
+        made.learn([Interaction(CONTEXT, ABC, 0, THIRD, reward)])
+    expected = made.expected(CONTEXT, ABC)
+    mean = 1.25 if name == "epsilon_greedy" else (1.0 + 2.0 + 0.5) / 3
+    assert expected == pytest.approx([mean, untried, untried])

@@ -12,9 +12,10 @@ import pytest
 from policies import SGD, PolicyError
 from policies.crossing import product_index
 from policies.features import action_index
-from policies.hashed.rows import rows_of, sums
+from policies.hashed.rows import rows_of
 from policies.pack import pack, unpack
 from policies.registry import create, restore, same_shape
+from policies.sums import sums
 from tests.policies.sparse import Sparse, action_set, features, interaction
 
 if TYPE_CHECKING:

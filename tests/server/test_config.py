@@ -229,9 +229,9 @@ def test_settings_name_themselves_by_their_content() -> None:
 def test_defaults_are_written_out_so_that_a_later_version_may_have_others() -> None:
     plain, spelled = (
         load(None, {"apps": {"a": {"policy": policy}}}).fold_settings("a", "00" * 16)
-        for policy in ({"type": "linucb"}, {"type": "linucb", "alpha": 1.0})
+        for policy in ({"type": "linucb"}, {"type": "linucb", "alpha": 0.3})
     )
-    assert plain.policy["alpha"] == 1.0
+    assert plain.policy["alpha"] == 0.3
     assert plain.sha256() == spelled.sha256()
 
 
