@@ -74,7 +74,7 @@ class SGDSettings(ExplorerSettings):
         "weight: have several times as many weights as features, products included.",
     )
     learning_rate: float = Field(
-        default=1.0,
+        default=0.5,
         gt=0.0,
         le=100.0,
         description="Length of a step. Lower it where rewards are noisy, raise it where they change quickly.",
