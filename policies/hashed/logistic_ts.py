@@ -15,6 +15,9 @@ decides how the pmf is computed, for each request anew:
   with `interactions: action_id` and actions that have no features, or none in common.
 - Some do: scores are correlated, and the pmf is counted from `samples` joint draws (`linear.joint`). Each draw is a function
   of the seed, so the pmf can be computed again, and it is the pmf that is played: its noise makes no logged probability wrong.
+
+Forgetting: with a discount, what was learned of q_i shrinks by that factor before each interaction (as in Russac, Vernade & Cappe 2019,
+"Weighted Linear Bandits for Non-Stationary Environments"). m_i stays, and gives way the sooner the less q_i holds it.
 """
 
 from __future__ import annotations
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 _HALVINGS = 63
 
 
+# Precisions are kept multiplied by 1 / discount for each interaction, and are all made smaller where that exceeds 2^300.
+_RESCALE = 2.0**300
+
+
 class LogisticTSSettings(PolicySettings):
     """Settings of LogisticTS."""
 
@@ -77,6 +84,13 @@ class LogisticTSSettings(PolicySettings):
         description="The table has 2^bits weights and takes 16 bytes for each. Features whose hashes agree in these bits share a "
         "weight: have several times as many weights as features, products included.",
     )
+    discount: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Factor by which what was learned falls with every interaction, of all actions together. 1 never forgets; 1 - 1/n "
+        "remembers about n interactions.",
+    )
     samples: int = Field(
         default=256,
         ge=16,
@@ -105,7 +119,7 @@ class LogisticTS(Policy):
         exploration="As much as the posterior is wide; `scale` makes it wider (explores more) or narrower (less).",
     )
     Settings = LogisticTSSettings
-    structural = frozenset({"ridge", "interactions", "bits"})
+    structural = frozenset({"ridge", "interactions", "bits", "discount"})
     libraries = ("numpy", "scipy")
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
@@ -114,13 +128,14 @@ class LogisticTS(Policy):
         self._low, high = reward_range
         self._span = high - self._low
         self._mean = np.zeros(2**settings.bits)  # m_i
-        self._precision = np.zeros(2**settings.bits)  # q_i - lambda
+        self._precision = np.zeros(2**settings.bits)  # (q_i - lambda) * unit
+        self._unit = 1.0  # the weight of the interaction learned last
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
         rows = self._rows(context, actions)
         row, slot, x = rows.merged(self._settings.bits)
         mean = sums(row, self._mean[slot] * x, len(actions))
-        sd = self._settings.scale / np.sqrt(self._settings.ridge + self._precision[slot])
+        sd = self._settings.scale / np.sqrt(self._q(slot))
         together, uses = _by_slot(slot)
         # Of weights that only one action has, the sum is all that matters.
         own = uses == 1
@@ -154,11 +169,21 @@ class LogisticTS(Policy):
             y = min(max((interaction.reward - self._low) / self._span, 0.0), 1.0)
             chosen = interaction.actions.only(interaction.chosen)
             slot, x = self._rows(interaction.context, chosen).whole()
-            gain = x / (self._settings.ridge + self._precision[slot])
+            self._forget()
+            gain = x / self._q(slot)
             a = _residual(total(self._mean[slot] * x), total(x * gain), y)
             p = y - a
             self._mean[slot] += a * gain
-            self._precision[slot] += x * x * (p * (1.0 - p))
+            self._precision[slot] += x * x * (p * (1.0 - p)) * self._unit
+
+    def _q(self, slot: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self._settings.ridge + self._precision[slot] / self._unit
+
+    def _forget(self) -> None:
+        self._unit /= self._settings.discount
+        if self._unit > _RESCALE:
+            self._unit /= _RESCALE
+            self._precision /= _RESCALE  # by a power of two, which changes no bit of what is left
 
     def _rows(self, context: Features, actions: ActionSet) -> Rows:
         return rows_of(context, actions, self._settings.interactions, self._settings.bits)
@@ -173,7 +198,8 @@ class LogisticTS(Policy):
     def state(self) -> bytes:
         slot = np.flatnonzero((self._mean != 0.0) | (self._precision != 0.0))
         arrays = {"mean": self._mean[slot], "precision": self._precision[slot]}
-        return pack(self._header(), {"slot": slot.astype(np.int64), **arrays})
+        arrays |= {"slot": slot.astype(np.int64)}
+        return pack({**self._header(), "unit": self._unit}, arrays)
 
     @classmethod
     def from_state(
@@ -181,12 +207,14 @@ class LogisticTS(Policy):
     ) -> Self:
         self = cls(settings, reward_range)
         header, arrays = unpack(state)
-        if header != self._header():
+        unit = header.pop("unit", None)
+        if header != self._header() or type(unit) is not float or not 1.0 <= unit <= _RESCALE:
             raise PolicyError(f"a state of {header}, expected {self._header()}")
         kinds = {"mean": "<f8", "precision": "<f8"}
         slot = slots(arrays, kinds, 2**self._settings.bits)
         if (arrays["precision"] < 0).any():
             raise PolicyError(f"{cls.name}: a state with a negative precision")
+        self._unit = unit
         self._mean[slot], self._precision[slot] = arrays["mean"], arrays["precision"]
         return self
 

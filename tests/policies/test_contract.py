@@ -29,7 +29,7 @@ MORE: dict[str, list[dict[str, object]]] = {
     "kernel": [{"memory": 40}],
     "epsilon_greedy": [{"epsilon": 0.0, "prior": 1.0}, {"discount": 0.9}],
     "exp3": [{"discount": 0.999, "gamma": 0.2}],
-    "logistic_ts": [{"interactions": "both", "samples": 64}],
+    "logistic_ts": [{"discount": 0.995, "interactions": "both", "samples": 64}],
     "mf": [{"explorer": "softmax", "capacity": 16, "factors": 2}],
     "sgd": [
         {"interactions": "both", "loss": "logistic", "explorer": "softmax"},

@@ -21,6 +21,8 @@ from tests.policies.sparse import Sparse, action_set, features, interaction
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from policies import ActionSet, Features
+
 RANGE = (0.0, 1.0)
 
 
@@ -182,3 +184,31 @@ def test_what_shapes_the_state() -> None:
     arrays["precision"] = -arrays["precision"]
     with pytest.raises(PolicyError, match="negative"):
         restore(before, RANGE, pack(header, arrays))
+
+
+def test_a_discount_forgets_how_sure_it_was() -> None:
+    """The bias's and the id's first precision, a (1 - a), is halved before the second reward and again before the third."""
+    made = policy(discount=0.5)
+    a = _residual(0.0, 2.0, 1.0)
+    made.learn([interaction({}, {"a": {}}, "a", 1.0)])
+    assert made._q(np.flatnonzero(made._precision)) == pytest.approx([1.0 + a * (1.0 - a)] * 2)
+    once = next(iter(table(made).values()))[1] / made._unit
+    made.learn([interaction({}, {"b": {}}, "b", 0.0)] * 2)
+    (slot,) = rows_of(*_event("a"), "none", 18).slot
+    assert made._precision[slot] / made._unit == pytest.approx(once / 4)
+
+
+def test_precisions_stay_finite_and_old_ones_vanish() -> None:
+    made = policy(discount=0.5)
+    made.learn([interaction({}, {"old": {}}, "old", 1.0)])
+    made.learn([interaction({}, {"new": {}}, "new", 1.0)] * 2_000)
+    (slot,) = rows_of(*_event("old"), "none", 18).slot
+    assert made._precision[slot] / made._unit < 1e-100
+    assert (
+        restore({"type": "logistic_ts", "discount": 0.5}, RANGE, made.state()).state()
+        == made.state()
+    )
+
+
+def _event(action: str) -> tuple[Features, ActionSet]:
+    return features({}), action_set({action: {}})
