@@ -54,9 +54,10 @@ def _ours(label: str, family: str, floor: float = 0.0, **policy: Any) -> Entry:
     return Entry(label, "rankd", family, {"policy": policy, "draw": draw, **_LIMITS}, floor)
 
 
-# Peers get the same width of the bound and the same ridge, 1, where their own default is another.
+# Peers' LinUCB have a bound of width 1 and a ridge of 1, which is all their defaults but obp's; ours its default, and 1.
 ENTRIES = (
     _ours("linucb", "linucb", type="linucb"),
+    _ours("linucb alpha 1", "linucb", type="linucb", alpha=1.0),
     _ours("linucb, floor .05", "linucb", 0.05, type="linucb"),
     _ours("lints scale 1, exact pmf", "lints", type="lints", scale=1.0),
     _ours("lints scale 1, draws only", "lints", type="lints", scale=1.0, draw=True),
