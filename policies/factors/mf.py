@@ -20,7 +20,7 @@ one length, as in the first of these papers, hardly got beyond what is best for 
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -32,6 +32,7 @@ from policies.factors.entities import Entities
 from policies.features import action_index, namespace_letter
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError
+from policies.rewards import shares
 from policies.sums import sums, total
 from policies.types import Scored
 
@@ -117,18 +118,11 @@ class MF(Policy):
         return self._low + self._span * self._predict(context, actions)
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
-
-        Raises:
-            PolicyError: a reward is not finite. Nothing is learned then.
-        """
-        for interaction in interactions:
-            if not isfinite(interaction.reward):
-                raise PolicyError(f"reward: is {interaction.reward}; must be finite")
-        for interaction in interactions:
-            reward = (interaction.reward - self._low) / self._span
+        """See `Policy.learn`. Raises PolicyError where a reward is not finite; nothing is learned then."""
+        rewards = shares(interactions, self._low, self._span)
+        for interaction, reward in zip(interactions, rewards, strict=True):
             chosen = interaction.actions.only(interaction.chosen)
-            self._step(interaction.context, chosen, min(max(reward, 0.0), 1.0))
+            self._step(interaction.context, chosen, reward)
 
     def _step(self, context: Features, chosen: ActionSet, reward: float) -> None:
         s = self._settings

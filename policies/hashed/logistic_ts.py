@@ -22,7 +22,7 @@ Forgetting: with a discount, what was learned of q_i shrinks by that factor befo
 
 from __future__ import annotations
 
-from math import isfinite, tanh
+from math import tanh
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -30,11 +30,12 @@ from pydantic import Field
 from scipy.special import expit
 
 from policies.best_of import best_of_normals
-from policies.crossing import Crossing
 from policies.hashed.rows import rows_of, slots
+from policies.hashed.settings import HashedSettings
 from policies.linear.joint import frequencies
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError, PolicySettings
+from policies.rewards import shares
 from policies.sums import sums, total
 from policies.types import Scored
 
@@ -54,7 +55,7 @@ _HALVINGS = 63
 _RESCALE = 2.0**300
 
 
-class LogisticTSSettings(PolicySettings):
+class LogisticTSSettings(HashedSettings):
     """Settings of LogisticTS."""
 
     scale: float = Field(
@@ -70,19 +71,6 @@ class LogisticTSSettings(PolicySettings):
         le=1e6,
         description="lambda: what every q_i starts with. Higher takes all effects for smaller until rewards say otherwise, and "
         "explores less at first.",
-    )
-    interactions: Crossing = Field(
-        default="action_id",
-        description="What context features are multiplied by, so that the context can change which action is best. "
-        "action_id: each action has weights of its own; needs data for each id. action_features: carries over to new "
-        "actions. both: either. none: the context changes nothing.",
-    )
-    bits: int = Field(
-        default=18,
-        ge=8,
-        le=26,
-        description="The table has 2^bits weights and takes 16 bytes for each. Features whose hashes agree in these bits share a "
-        "weight: have several times as many weights as features, products included.",
     )
     discount: float = Field(
         default=1.0,
@@ -157,16 +145,9 @@ class LogisticTS(Policy):
         return self._reward(self._common(rows) + mean)
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
-
-        Raises:
-            PolicyError: a reward is not finite. Nothing is learned then.
-        """
-        for interaction in interactions:
-            if not isfinite(interaction.reward):
-                raise PolicyError(f"reward: is {interaction.reward}; must be finite")
-        for interaction in interactions:
-            y = min(max((interaction.reward - self._low) / self._span, 0.0), 1.0)
+        """See `Policy.learn`. Raises PolicyError where a reward is not finite; nothing is learned then."""
+        rewards = shares(interactions, self._low, self._span)
+        for interaction, y in zip(interactions, rewards, strict=True):
             chosen = interaction.actions.only(interaction.chosen)
             slot, x = self._rows(interaction.context, chosen).whole()
             self._forget()

@@ -20,19 +20,20 @@ Oracles"), that takes features for independent.
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from policies.crossing import Crossing  # noqa: TC001  # pydantic reads it
 from policies.exploration import greedy
 from policies.explorers import EXPLORERS, ExplorerSettings, explored
 from policies.hashed.rows import rows_of, slots
+from policies.hashed.settings import HashedSettings
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError
+from policies.rewards import shares
 from policies.sums import sums, total
 from policies.types import Scored
 
@@ -52,26 +53,13 @@ _TINY = float(np.finfo(np.float64).tiny)
 _COLUMNS = ("weight", "scale", "gradient", "seen")
 
 
-class SGDSettings(ExplorerSettings):
+class SGDSettings(HashedSettings, ExplorerSettings):
     """Settings of SGD."""
 
     loss: Literal["squared", "logistic"] = Field(
         default="squared",
         description="squared: expects mean rewards, for rewards of any kind. logistic: for rewards that are at either end "
         "of their range, clicks say; effects then multiply rather than add up.",
-    )
-    interactions: Crossing = Field(
-        default="action_id",
-        description="What context features are multiplied by, so that the context can change which action is best. "
-        "action_id: each action has weights of its own; needs data for each id. action_features: carries over to new "
-        "actions. both: either. none: the context changes nothing.",
-    )
-    bits: int = Field(
-        default=18,
-        ge=8,
-        le=26,
-        description="The table has 2^bits weights and takes 16 bytes for each. Features whose hashes agree in these bits share a "
-        "weight: have several times as many weights as features, products included.",
     )
     learning_rate: float = Field(
         default=0.5,
@@ -146,18 +134,11 @@ class SGD(Policy):
         return self._low + self._span * self._predict(rows, x, len(actions))
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
-
-        Raises:
-            PolicyError: a reward is not finite. Nothing is learned then.
-        """
-        for interaction in interactions:
-            if not isfinite(interaction.reward):
-                raise PolicyError(f"reward: is {interaction.reward}; must be finite")
-        for interaction in interactions:
-            reward = (interaction.reward - self._low) / self._span
+        """See `Policy.learn`. Raises PolicyError where a reward is not finite; nothing is learned then."""
+        rewards = shares(interactions, self._low, self._span)
+        for interaction, reward in zip(interactions, rewards, strict=True):
             chosen = interaction.actions.only(interaction.chosen)
-            self._step(self._rows(interaction.context, chosen), min(max(reward, 0.0), 1.0))
+            self._step(self._rows(interaction.context, chosen), reward)
 
     def _step(self, rows: Rows, reward: float) -> None:
         s = self._settings

@@ -18,7 +18,6 @@ Bits are the same in every process on machines that have the same River, numpy a
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -30,6 +29,7 @@ from policies.explorers import EXPLORERS, ExplorerSettings, explored
 from policies.features import action_index
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError
+from policies.rewards import shares
 from policies.river.bootstrap import Members, mean
 from policies.river.reward_model import RewardModel
 from policies.types import Scored
@@ -157,19 +157,12 @@ class River(Policy):
         return self._low + self._span * mean(predictions)
 
     def learn(self, interactions: Sequence[Interaction]) -> None:
-        """See `Policy.learn`. A reward outside the app's range counts as its nearer end.
-
-        Raises:
-            PolicyError: a reward is not finite: one NaN would stay in a model for ever. Nothing is learned then.
-        """
-        for interaction in interactions:
-            if not isfinite(interaction.reward):
-                raise PolicyError(f"reward: is {interaction.reward}; must be finite")
-        for interaction in interactions:
+        """See `Policy.learn`. Raises PolicyError where a reward is not finite; nothing is learned then."""
+        rewards = shares(interactions, self._low, self._span)
+        for interaction, reward in zip(interactions, rewards, strict=True):
             chosen = interaction.actions.take(np.array([interaction.chosen]))
             (row,) = self._rows(interaction.context, chosen)
-            reward = (interaction.reward - self._low) / self._span
-            self._members.learn(row, min(max(reward, 0.0), 1.0), self._learned)
+            self._members.learn(row, reward, self._learned)
             self._learned += 1
 
     def _explore(self, predictions: NDArray[np.float64]) -> NDArray[np.float64]:

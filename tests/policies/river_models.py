@@ -107,7 +107,8 @@ REFUSED = {
 def names() -> list[str]:
     """Every regressor and classifier among River's public classes."""
     found = set()
-    for package in import_module("river.api").__all__:
+    # River's compat wraps other libraries, and is there only where they are.
+    for package in set(import_module("river.api").__all__) - {"compat"}:
         for name, cls in inspect.getmembers(import_module(f"river.{package}"), inspect.isclass):
             if issubclass(cls, Regressor | Classifier) and not inspect.isabstract(cls):
                 found.add(f"{package}.{name}")
