@@ -255,10 +255,10 @@ def test_libraries_are_those_of_all_bases() -> None:
         ("weights.gain", np.array([np.nan, 0.0, 0.0, 0.0])),
         ("weights.rest", np.zeros(3)),
         ("weights.rest", np.ones(2)),
-        ("stack.a", np.eye(3)),
-        ("stack.a", -9.0 * np.eye(2)),
-        ("stack.a", np.array([[1.0, 2.0], [0.0, 1.0]])),
-        ("stack.b", np.array([np.inf, 0.0])),
+        ("stack.a", np.eye(4)),
+        ("stack.a", -9.0 * np.eye(3)),
+        ("stack.a", np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])),
+        ("stack.b", np.array([np.inf, 0.0, 0.0])),
     ],
 )
 def test_states_that_cannot_be(name: str, value: Any) -> None:

@@ -16,7 +16,7 @@ from policies.hashed.logistic_ts import _residual
 from policies.hashed.rows import rows_of
 from policies.pack import pack, unpack
 from policies.registry import create, restore, same_shape
-from tests.policies.sparse import Sparse, action_set, features, interaction
+from tests.policies.sparse_events import Sparse, action_set, features, interaction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

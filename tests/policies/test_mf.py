@@ -13,7 +13,7 @@ from policies.factors.mf import newborn
 from policies.pack import pack, unpack
 from policies.registry import create, restore
 from policies.sampler import draw
-from tests.policies.sparse import Sparse, action_set, features, interaction
+from tests.policies.sparse_events import Sparse, action_set, features, interaction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -357,7 +357,7 @@ def test_a_delay_holds_every_byte_back_each_way_and_changes_none(proxy: Proxy) -
 def test_a_connection_is_reset_while_nobody_listens_behind_the_proxy() -> None:
     with (
         Proxy("127.0.0.1", free_port()) as proxy,
+        pytest.raises(ConnectionResetError),  # perhaps before the connection is there
         connection(proxy) as client,
-        pytest.raises(ConnectionResetError),
     ):
         client.recv(1)
