@@ -32,6 +32,7 @@ CONFIG = {
     "learner": {"checkpoint_every": 100, "keep_checkpoints": 20},
 }
 ROUNDS = 200
+_FIRST = 20
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                     {"user": {"age": float(i % 50)}}, ["a", "b", "c"], event_id=f"event-{i}"
                 )
                 client.reward(decision, float(decision.action == "b"))
+                if i == _FIRST:  # so that most of the others are decided by a model that knows b
+                    service.wait_counters(matured=_FIRST + 1)
         service.wait_counters(matured=ROUNDS)
         yield service
 
