@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policies.sums import total
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def total(values: NDArray[np.float64]) -> float:
-    """The sum from left to right. numpy's own sum() pairs terms up in an order that its version may change."""
-    return float(np.add.accumulate(values)[-1])
 
 
 def greedy(scores: NDArray[np.float64]) -> NDArray[np.float64]:

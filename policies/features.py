@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SLOT = ord("0")
 
 __all__ = [
+    "NO_FEATURES",
     "SLOT",
     "FeatureError",
     "NamedActionFeatures",
@@ -207,7 +208,7 @@ class _Builder:
     def finish(self) -> tuple[NDArray[np.intp], Features]:
         """(row starts [rows + 1], features sorted by row, namespace, index)."""
         if not self.parts:
-            return np.zeros(self.rows + 1, np.intp), _NOTHING
+            return np.zeros(self.rows + 1, np.intp), NO_FEATURES
         found = layout_of(self.role, self.rows, tuple(self.parts))
         value = self.values[0] if len(self.values) == 1 else np.concatenate(self.values)
         features = Features(found.index, value[found.order], found.namespace, found.numeric)
@@ -251,6 +252,6 @@ class _Builder:
         )
 
 
-_NOTHING = Features(
+NO_FEATURES = Features(
     np.empty(0, np.uint64), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.bool_)
 )

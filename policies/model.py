@@ -17,13 +17,15 @@ import numpy as np
 
 from policies.detectors import drift_settings
 from policies.drift import Monitor
-from policies.exploration import total, with_floor
+from policies.exploration import with_floor
+from policies.features import NO_FEATURES
 from policies.new_actions import NewActions, new_actions_settings
 from policies.pack import pack, unpack
 from policies.policy import PolicyError
 from policies.registry import create, libraries, restore, settings_of
 from policies.standardise import Standardiser
-from policies.types import ActionSet, Features, Scored
+from policies.sums import total
+from policies.types import ActionSet, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,15 +33,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.policy import Policy
-    from policies.types import Interaction
+    from policies.types import Features, Interaction
 
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
 _MOST = 1.0 + 1e-12
-_NO_FEATURES = Features(
-    np.empty(0, np.uint64), np.empty(0), np.empty(0, np.uint8), np.empty(0, np.bool_)
-)
-_ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), _NO_FEATURES)  # any
+_ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), NO_FEATURES)  # any
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class ModelSpec:
         policy = create(self.policy, self.reward_range)
         monitor = self._monitor()
         residual = monitor is not None and monitor.settings.on == "residual"
-        if residual and policy.expected(_NO_FEATURES, _ONE_ACTION) is None:
+        if residual and policy.expected(NO_FEATURES, _ONE_ACTION) is None:
             raise PolicyError(
                 f"drift.on: is residual, but {policy.name} expects no rewards that could be compared; choose reward"
             )
@@ -237,7 +236,7 @@ def _chosen(interaction: Interaction) -> ActionSet:
     actions, k = interaction.actions, interaction.chosen
     if len(actions.features):
         return actions.only(k)
-    return ActionSet((actions.ids[k],), _ONE_ACTION.start, _NO_FEATURES)
+    return ActionSet((actions.ids[k],), _ONE_ACTION.start, NO_FEATURES)
 
 
 def _in_order(raw: Interaction) -> Interaction:

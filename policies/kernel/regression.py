@@ -24,6 +24,7 @@ from policies.exploration import greedy
 from policies.kernel.memory import Memory
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError, PolicySettings
+from policies.sums import total
 from policies.types import Features, Scored
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ class KernelRegression(Policy):
     def _kernel(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weight of interactions at these squared distances, in (0, 1]."""
         # Two independent contexts are, on average, twice the sum of the columns' variances apart.
-        variance = float(np.add.accumulate(self._spread)[-1]) if len(self._spread) else 0.0
-        typical = 2.0 * variance / self._memory.learned
+        typical = 2.0 * total(self._spread) / self._memory.learned
         if not typical:  # all contexts were the same
             return np.ones(len(distance))
         scale = 16.0 * self._settings.bandwidth**2 * typical

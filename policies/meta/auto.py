@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, JsonValue, field_validator
 
-from policies.exploration import greedy, total
+from policies.exploration import greedy
 from policies.meta.stacking import Stacking
 from policies.meta.weights import Weights
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.registry import create, restore, settings_of
+from policies.sums import total
 from policies.types import Scored
 
 if TYPE_CHECKING:

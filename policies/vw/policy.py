@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field
 
-from policies.exploration import total
 from policies.features import SLOT, action_index
 from policies.pack import pack, unpack
 from policies.policy import About, Policy, PolicyError, PolicySettings
+from policies.sums import total
 from policies.types import Scored
 from policies.vw.examples import Example, Label
 from policies.vw.options import command_line

@@ -68,9 +68,8 @@ class Answer:
     preferred: int  # the first slot's action had the policy been free to choose
     sampler: str  # PLACKETT_LUCE or PER_SLOT
     slot_pmfs: list[float]  # if PER_SLOT: the pmf of each slot after the first, [K] after [K]
-    base_probabilities: list[
-        float
-    ]  # what each of B mixed policies gave each slot's action, [B] after [B]
+    # What each of B mixed policies gave each slot's action, [B] after [B].
+    base_probabilities: list[float]
 
 
 def decide(
@@ -96,7 +95,8 @@ def decide(
         first = np.argsort(eligible, kind="stable")
         drawn, probabilities = [int(k) for k in first[: len(slots)]], [1.0] * len(slots)
         pmf, pmfs = _certain(drawn[0], pmf), [_certain(k, pmf) for k in drawn[1 : 1 + len(pmfs)]]
-    rest = [k for k in picked.order if k not in set(drawn)]
+    taken = set(drawn)
+    rest = [k for k in picked.order if k not in taken]
     return Answer(
         pmf=_spread(pmf, question),
         ranking=[int(eligible[k]) for k in (*drawn, *rest)],
@@ -113,9 +113,8 @@ class _Picked(NamedTuple):
 
     drawn: list[int]  # for each slot
     probabilities: list[float]  # of these, given the slots before
-    pmfs: list[
-        NDArray[np.float64]
-    ]  # [E] each: of the first slot, and of each other one that has its own
+    # [E] each: of the first slot, and of each other one that has its own.
+    pmfs: list[NDArray[np.float64]]
     order: list[int]  # all, best first
     bases: list[NDArray[np.float64]]  # [B, E] each, in the same way; empty if none are mixed
 

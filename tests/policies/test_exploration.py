@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.exploration import epsilon, greedy, squarecb, total, with_floor
+from policies.exploration import epsilon, greedy, squarecb, with_floor
+from policies.sums import total
 
 SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.1, 0.3, 1.0, 1e6]), min_size=1, max_size=9)
 

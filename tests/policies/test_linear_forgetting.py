@@ -13,21 +13,14 @@ from policies.linear import kernels
 from policies.linear.design import BIAS
 from policies.pack import pack, unpack
 from policies.registry import create, restore, same_shape
-from tests.policies.test_linucb import (
-    RANGE,
-    Textbook,
-    action_set,
-    features,
-    interaction,
-    random_log,
-    trained,
-)
+from tests.policies.sparse_events import action_set, features, interaction
+from tests.policies.test_linucb import RANGE, Textbook, random_log, trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.linear.policy import LinearPolicy
-    from tests.policies.test_linucb import Sparse
+    from tests.policies.sparse_events import Sparse
 
 ORDER = [BIAS, 11, 12, 13, 21, 22]
 MODELS = ["disjoint", "shared", "hybrid"]

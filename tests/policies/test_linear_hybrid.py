@@ -11,13 +11,14 @@ from policies import PolicyError
 from policies.linear.design import BIAS
 from policies.pack import pack, unpack
 from policies.registry import create, restore
-from tests.policies.test_linucb import RANGE, action_set, features, interaction, random_log
+from tests.policies.sparse_events import action_set, features, interaction
+from tests.policies.test_linucb import RANGE, random_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.linear.policy import LinearPolicy
-    from tests.policies.test_linucb import Sparse
+    from tests.policies.sparse_events import Sparse
 
 X = [BIAS, 11, 12, 13, 21, 22]
 Z = [*X, *((i, j) for i in (11, 12, 13) for j in (21, 22))]

@@ -14,16 +14,8 @@ from policies.linear.joint import cholesky, frequencies
 from policies.linear.lints import LinTS
 from policies.linear.normals import normals, random_bits
 from policies.registry import create
-from tests.policies.test_linucb import (
-    RANGE,
-    SEGMENTS,
-    Textbook,
-    action_set,
-    features,
-    interaction,
-    play_segments,
-    random_log,
-)
+from tests.policies.sparse_events import action_set, features, interaction
+from tests.policies.test_linucb import RANGE, SEGMENTS, Textbook, play_segments, random_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

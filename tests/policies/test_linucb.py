@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from river.datasets import ImageSegments
 
-from policies import ActionSet, Features, Interaction, LinUCB, ModelSpec, PolicyError
+from policies import Features, Interaction, LinUCB, ModelSpec, PolicyError
 from policies.checks import CHECKS, it_learns, names_are_only_names
 from policies.features import action_index, encode_actions, encode_context
 from policies.linear import kernels
@@ -20,6 +20,7 @@ from policies.pack import pack, unpack
 from policies.registry import create, restore
 from policies.sampler import Purpose, draw, uniform
 from rankd.v1.features_pb2 import Features as Message
+from tests.policies.sparse_events import Sparse, action_set, features, interaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,33 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANGE = (0.0, 1.0)
-Sparse = dict[int, float]
-
-
-def features(values: Sparse) -> Features:
-    index = np.array(sorted(values), np.uint64)
-    value = np.array([values[i] for i in index.tolist()], np.float64)
-    return Features(index, value, np.full(len(index), 97, np.uint8), np.zeros(len(index), np.bool_))
-
-
-def action_set(things: dict[str, Sparse]) -> ActionSet:
-    parts = [features(values) for values in things.values()]
-    start = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.intp)
-    everything = Features(
-        np.concatenate([part.index for part in parts]),
-        np.concatenate([part.value for part in parts]),
-        np.concatenate([part.namespace for part in parts]),
-        np.concatenate([part.numeric for part in parts]),
-    )
-    return ActionSet(tuple(things), start, everything)
-
-
-def interaction(
-    context: Sparse, things: dict[str, Sparse], chosen: str, reward: float
-) -> Interaction:
-    actions = action_set(things)
-    pmf = np.full(len(actions), 1 / len(actions))
-    return Interaction(features(context), actions, actions.ids.index(chosen), pmf, reward)
 
 
 def policy(**settings: object) -> LinUCB:
