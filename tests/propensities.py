@@ -14,6 +14,7 @@ import tempfile
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,12 @@ def run(events: int, folder: Path, random_seed: int = 1) -> dict[str, Found]:
     """Ranks `events` events for each policy, exports the log, and counts."""
     policies = names()
     rewards = {"min": 0, "always_sent": True}
-    config = {"apps": {name: {"policy": {"type": name}, "reward": rewards} for name in policies}}
+    # A salt of its own for each, and the same in every run: all draws then are.
+    apps = {
+        name: {"policy": {"type": name}, "reward": rewards, "salt": _salt_of(random_seed, name)}
+        for name in policies
+    }
+    config = {"apps": apps}
     with Service(folder, config) as service:
         for name in policies:
             _rank(service, name, events, random.Random(f"{random_seed}/{name}"))
@@ -65,6 +71,10 @@ def run(events: int, folder: Path, random_seed: int = 1) -> dict[str, Found]:
             write_jsonl(log, out)
     source = ExportSource(path)
     return {name: _count(source, name) for name in policies}
+
+
+def _salt_of(random_seed: int, name: str) -> str:
+    return blake2b(f"{random_seed}/{name}".encode(), digest_size=32).hexdigest()
 
 
 def _rank(service: Service, app: str, events: int, rng: random.Random) -> None:

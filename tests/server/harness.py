@@ -129,7 +129,8 @@ class Service:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:
+        except BaseException as error:
+            error.add_note(f"log of {self.folder.root.name}:\n{self.tail()}")
             self.__exit__()
             raise
         return self
