@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Weight of the plain mean, in squared predictions: with rewards of about 1 the weights are learned after some ten of them.
-_RIDGE = 3.0
+# Weight of the plain mean, in squared predictions: with rewards of about 1 the weights are learned after a few of them.
+_RIDGE = 1.0
 
 
 class Stacking:
