@@ -43,8 +43,8 @@ _NONSENSE = 2.0
 _MOST = 16
 
 # They err in different ways: lines per action, trusted sooner and later (ridge), neighbours, and steps along gradients, which
-# know an action by its features, too. Chosen on digits, ImageSegments, Phishing, Bananas, breast cancer, LetterRecognition,
-# Satellite, DNA and Vehicle.
+# know an action by its features, too. Chosen on digits, ImageSegments, breast cancer, LetterRecognition, Satellite, DNA, Vehicle
+# and Vowel.
 _DEFAULT: tuple[dict[str, JsonValue], ...] = (
     {"type": "linucb"},
     {"type": "linucb", "ridge": 10.0},
@@ -74,11 +74,11 @@ class AutoSettings(PolicySettings):
         description="Share of decisions that is the stack's until rewards tell; the rest is spread over the bases.",
     )
     learning_rate: float = Field(
-        default=2.0,
+        default=0.5,
         ge=0.0,
         le=100.0,
         description="How fast weights follow differences in reward: the logarithm by which a base that is one "
-        "standard error behind loses weight. 0 leaves them as they are at first.",
+        "standard error behind loses weight. 2 follows chance as well; 0 leaves them as they are at first.",
     )
     discount: float = Field(
         default=0.999,
