@@ -98,7 +98,9 @@ class ArraysLog:
             pmf = np.ascontiguousarray(pmf[:, slot] if pmf.ndim == 2 else pmf)
         if not 0 <= chosen < self._count:
             raise ValueError(f"action is {chosen}: must be from 0 to {self._count - 1}")
-        propensity = float(arrays["pscore"][i] if pmf is None or "pscore" in arrays else pmf[chosen])
+        propensity = float(
+            arrays["pscore"][i] if pmf is None or "pscore" in arrays else pmf[chosen]
+        )
         propensity = probability(propensity, "pscore")
         context = _numbers(arrays["context"][i]).encode()
         return Decided(str(i), slot, context, self._actions, chosen, pmf, propensity)
@@ -133,7 +135,9 @@ class ArraysLog:
     def _action_set(self) -> ActionSet:
         features = self._arrays.get("action_context")
         ids = [str(k) for k in range(self._count)]
-        rows = [_numbers(row) for row in features] if features is not None else [Named() for _ in ids]
+        rows = (
+            [_numbers(row) for row in features] if features is not None else [Named() for _ in ids]
+        )
         try:
             return encode_all(ids, rows)
         except ValueError as error:

@@ -71,7 +71,9 @@ class DsjsonLog(FileLog):
         else:
             outcomes = [_outcome(raw, key, len(multi))]
         weight = _weight(raw)
-        return [event for one in outcomes for event in self._slot(raw, shared, actions, one, weight)]
+        return [
+            event for one in outcomes for event in self._slot(raw, shared, actions, one, weight)
+        ]
 
     def _slot(
         self,

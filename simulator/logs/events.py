@@ -54,7 +54,9 @@ class Decided:
     context: Features
     actions: ActionSet  # [K]
     chosen: int  # index into actions
-    pmf: NDArray[np.float64] | None  # [K] mu over all actions; None where the log has only the propensity
+    pmf: (
+        NDArray[np.float64] | None
+    )  # [K] mu over all actions; None where the log has only the propensity
     propensity: float  # mu at the chosen action, in (0, 1], as logged
     # [B] of a policy that mixes others: see Interaction.bases.
     bases: NDArray[np.float64] | None = None

@@ -49,14 +49,14 @@ def numbered(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
-def line(name: str, number: int) -> Iterator[None]:
+def line(name: str, number: int, what: str = "line") -> Iterator[None]:
     """Whatever is refused within is refused with the log's name and the line."""
     try:
         yield
     except LogFormatError:
         raise
     except (ValueError, OverflowError, RecursionError) as error:
-        raise LogFormatError(f"{name}, line {number}: {error}") from error
+        raise LogFormatError(f"{name}, {what} {number}: {error}") from error
 
 
 class FileLog:

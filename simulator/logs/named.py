@@ -59,7 +59,11 @@ class Named:
         self.space(namespace).vectors.setdefault(name, []).extend(map(float, values))
 
     def json(
-        self, values: Mapping[str, object], key: Callable[[str], str] = str, namespace: str = ""
+        self,
+        values: Mapping[str, object],
+        key: Callable[[str], str] = str,
+        namespace: str = "",
+        private: bool = True,
     ) -> None:
         """Adds a JSON object: strings and booleans are categories, numbers are numbers, lists of numbers are vectors.
 
@@ -73,9 +77,10 @@ class Named:
 
         Args:
             key: what a name or namespace of the object is called here.
+            private: whether "_" in front of a name means that it is no feature.
         """
         for name, value in values.items():
-            if not name.startswith("_"):
+            if not (private and name.startswith("_")):
                 self._value(namespace, key(name), value, key)
 
     def _value(self, namespace: str, name: str, value: object, key: Callable[[str], str]) -> None:
@@ -161,7 +166,9 @@ def _action_group(namespace: str, spaces: list[Space]) -> _Group:
         [value for each in numbers for value in each.values()],
         [name for space in spaces for name, _ in space.categories],
         [value for space in spaces for _, value in space.categories],
-        _floats(v for s in spaces for vector in s.vectors.values() for v in vector) if size else b"",
+        _floats(v for s in spaces for vector in s.vectors.values() for v in vector)
+        if size
+        else b"",
         numeric_counts=[len(each) for each in numbers],
         categorical_counts=[len(space.categories) for space in spaces],
         vector_size=size,

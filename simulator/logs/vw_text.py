@@ -52,7 +52,9 @@ class _Example:
             _features(features, named)
         if words[:1] == ["shared"]:
             if self.text:
-                raise ValueError("the shared line must be the example's first; is a blank one missing?")
+                raise ValueError(
+                    "the shared line must be the example's first; is a blank one missing?"
+                )
             self.context = named
         else:
             self._action(words, named)
