@@ -29,6 +29,8 @@ from simulator.logs.named import Named, encode_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from policies import ActionSet
     from simulator.logs.events import Event
 
@@ -159,7 +161,7 @@ def _chosen(raw: dict[str, Any], count: int) -> int:
     return said.pop()
 
 
-def _spread(order: list[int], probabilities: list[Any], count: int) -> np.ndarray:
+def _spread(order: list[int], probabilities: list[Any], count: int) -> NDArray[np.float64]:
     """The pmf [K] in the order of the actions; 0 where `a` does not name one."""
     if len(order) != len(probabilities) or len(set(order)) != len(order):
         raise ValueError(

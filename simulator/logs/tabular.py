@@ -24,9 +24,8 @@ from simulator.logs.named import Named, encode_all
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
     from _csv import Reader as CsvReader
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from policies import Features
     from simulator.logs.events import Event

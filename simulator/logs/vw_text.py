@@ -159,4 +159,4 @@ def _features(text: str, named: Named) -> None:
                 named.number(namespace, name, scale * (float(value) if colon else 1.0))
             else:
                 name, equals, value = word.partition("=")
-                named.category(namespace, name if name else word, value if equals else "")
+                named.category(namespace, name or word, value if equals else "")
