@@ -74,7 +74,6 @@ class ArraysLog:
             raise LogFormatError(f"{name}: not arrays of numbers: {error}") from error
         self._check_shapes()
         self._count = self._actions_there_are()
-        # Arrays of three dimensions have one pmf for each position.
         self._actions = self._action_set()
 
     def __iter__(self) -> Iterator[Event]:
@@ -153,7 +152,8 @@ def read_npz(
         LogFormatError: it is none, or holds Python objects, which are never unpickled.
     """
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
+        # Opened here, as numpy leaves open what turns out to be no such file.
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _KNOWN if key in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise LogFormatError(f"{path}: not a .npz of arrays: {error}") from error

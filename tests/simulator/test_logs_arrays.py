@@ -85,13 +85,13 @@ def test_a_file_of_arrays(tmp_path: Path) -> None:
     rewards = [event.reward for event in log if isinstance(event, Matured)]
     assert rewards == given["reward"].tolist()
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(LogFormatError, match=r"log\.npz: not a .npz"):
+    with pytest.raises(LogFormatError, match=r"log\.npz: not a \.npz"):
         read_npz(path)
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "log.npz", context=np.array([{}], object))
-    with pytest.raises(LogFormatError, match="not a .npz of arrays"):
+    with pytest.raises(LogFormatError, match=r"not a \.npz of arrays"):
         read_npz(tmp_path / "log.npz")
 
 
@@ -116,5 +116,5 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(LogFormatError, match=f"bandit feedback.*: .*{message}|bandit.*{message}"):
+    with pytest.raises(LogFormatError, match=f"bandit feedback.*{message}"):
         list(ArraysLog(feedback() | changes))

@@ -110,7 +110,7 @@ def test_a_bad_row_is_refused_with_its_line(row: str, message: str, tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["", 'age,action\n"', "a,b\n1,2\n"])
 def test_what_has_no_such_columns_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(LogFormatError, match="no column action, propensity, reward|no column prop"):
+    with pytest.raises(LogFormatError, match=r"no column (action, )?propensity, reward"):
         list(write(tmp_path / "log.csv", text))
 
 
