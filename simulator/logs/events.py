@@ -2,7 +2,8 @@
 
 A log is iterated in its own order. A decision comes once when it was made and once more, with its reward, when that was
 final; between the two lie the decisions that were made without knowing it. So a replay predicts at the first and learns
-at the second, as the service did. Formats that know of no delay give the second directly after the first.
+at the second, as the service did. The two are told to be one by key and slot; they need not be one object. Formats that
+know of no delay give the second directly after the first.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from policies import Interaction
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from policies import ActionSet, Features
@@ -80,8 +82,6 @@ class Decided:
         """What a policy learns from. Where the log has no pmf, it is NaN but at the chosen action."""
         pmf = self.pmf
         if pmf is None:
-            import numpy as np
-
             pmf = np.full(len(self.actions), np.nan)
             pmf[self.chosen] = self.propensity
         return Interaction(self.context, self.actions, self.chosen, pmf, reward, self.bases)

@@ -90,6 +90,8 @@ class RankdLog:
         except LogError as error:
             raise LogFormatError(f"{self.name}: {error}") from error
         finally:
+            if fold.settings is not None:
+                self._widen(fold.settings)
             self._count(fold)
 
     def _count(self, fold: JoinFold) -> None:

@@ -49,6 +49,7 @@ def test_arrays_read_back(seed: int, n: int, k: int, d: int) -> None:
         assert matured.reward == given["reward"][i]
         assert (decided.key, decided.slot, decided.chosen) == (str(i), 0, given["action"][i])
         assert decided.propensity == given["pscore"][i]
+        assert decided.pmf is not None
         assert np.array_equal(decided.pmf, given["pi_b"][i, :, 0])
         assert decided.actions.ids == tuple(map(str, range(k)))
         expected = Named()

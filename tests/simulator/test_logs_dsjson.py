@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,19 @@ def test_bytes_that_are_no_text_and_a_packed_file_that_was_cut(tmp_path: Path) -
     (tmp_path / "log.gz").write_bytes(packed[:-12])
     with pytest.raises(LogFormatError, match="cut short"):
         list(DsjsonLog(tmp_path / "log.gz"))
+
+
+def test_no_more_than_a_line_is_in_memory(tmp_path: Path) -> None:
+    log = write(tmp_path / "log", *[changed(_pad="x" * 20_000) for _ in range(300)])
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in log)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 600
+    assert (tmp_path / "log").stat().st_size > 6_000_000
+    assert peak < 1_000_000
 
 
 @needs_shared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -59,7 +59,8 @@ def test_columns_make_any_text_a_table(tmp_path: Path) -> None:
 
 
 def test_arrays_are_known_by_name_or_file(tmp_path: Path) -> None:
-    arrays = {"context": np.ones((2, 1)), "action": [0, 1], "reward": [1, 0], "pscore": [0.5, 0.5]}
+    arrays: dict[str, Any] = {"context": np.ones((2, 1)), "action": [0, 1], "reward": [1, 0]}
+    arrays["pscore"] = [0.5, 0.5]
     assert type(open_log(arrays)) is ArraysLog
     np.savez(tmp_path / "arrays", **arrays)
     assert len(list(open_log(tmp_path / "arrays.npz"))) == 4

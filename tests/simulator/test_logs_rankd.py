@@ -236,4 +236,5 @@ def test_a_policy_that_mixes_others_gets_what_each_had_given() -> None:
         (e for e in RankdLog(log) if isinstance(e, Matured)), learned(log), strict=True
     ):
         assert event.decision.bases is not None
+        assert one.bases is not None
         assert np.array_equal(event.decision.bases, one.bases)
