@@ -1,0 +1,58 @@
+"""Parquet files, a batch of rows at a time. The only module here that loads pyarrow, when it is first needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.logs.events import LogFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Rows in memory at once.
+BATCH = 1_024
+
+
+def parquet_columns(path: str) -> list[str]:
+    """Names of the columns.
+
+    Raises:
+        LogFormatError: it is no Parquet file, or pyarrow is not installed.
+    """
+    with _open(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def parquet_rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, cells by column) of each row, in Python's own types.
+
+    Raises:
+        LogFormatError: as above, or the file is damaged.
+    """
+    number = 0
+    with _open(path) as file:
+        batches = file.iter_batches(BATCH)
+        while True:
+            try:
+                batch = next(batches, None)
+                rows = [] if batch is None else batch.to_pylist()
+            except (OSError, ValueError) as error:  # pyarrow's own errors are these
+                raise LogFormatError(f"{path}, after row {number}: {error}") from error
+            if batch is None:
+                return
+            for row in rows:
+                number += 1
+                yield number, row
+
+
+def _open(path: str) -> Any:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise LogFormatError(
+            f"{path}: Parquet needs pyarrow: pip install 'rankd[parquet]'"
+        ) from error
+    try:
+        return pq.ParquetFile(path)
+    except ValueError as error:
+        raise LogFormatError(f"{path}: not a Parquet file: {error}") from error

@@ -1,0 +1,173 @@
+"""rankd's own log, joined as the learner joins it: a data folder, a topic or an export that somebody has opened.
+
+Decisions come where their records stand in the log; their rewards come where the fold would learn them. Actions are in the order
+in which policies see them, by id, and are those that could be chosen. A decision that never matures (not activated, void,
+still open at the end) comes once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rankd.v1 import log_pb2 as pb
+from server.fold.interactions import interactions
+from server.fold.joined import JoinFold
+from server.fold.records import LogError
+from server.fold.settings import FoldSettings
+from simulator.logs.events import Decided, LogFormatError, Matured, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from server.fold.records import LogRecord
+    from server.fold.verify import LogSource
+    from simulator.logs.events import Event
+
+# The joiner's counters of what gives no event, or none of the second kind.
+_PASSED_OVER = {
+    "dangling_rewards": Skipped.DANGLING,
+    "not_activated": Skipped.NOT_ACTIVATED,
+    "duplicate_rewards": "duplicate_rewards",
+    "late_rewards": "late_rewards",
+    "out_of_range": "out_of_range",
+    "unrewarded": "unrewarded",
+    "undelivered": "undelivered",
+    "void": "void",
+}
+
+
+class RankdLog:
+    """One app of an opened log: see `events.Log`. `Decided.key` is the decision_id, `raw` the LogRecord.
+
+    Events at rest are kept as places in the log, as the learner keeps them; payloads are read again.
+
+    Args:
+        source: for instance server.learning.source.FolderSource, or rankd_export.ExportRecords.
+        app: may be left out where there is one.
+        name: for messages.
+
+    Raises (also while iterating):
+        LogFormatError: the log cannot be read, or has no such app.
+    """
+
+    def __init__(self, source: LogSource, app: str | None = None, name: str = "log") -> None:
+        apps = source.apps()
+        if app is None and len(apps) == 1:
+            app = apps[0]
+        if app is None or app not in apps:
+            found = ", ".join(apps) or "none"
+            said = "choose one with app=" if app is None else f"no app {app!r}"
+            raise LogFormatError(f"{name}: {said}; it has {found}")
+        self.name = name
+        self.app = app
+        self.counters: Counter[str] = Counter()
+        self._source = source
+        self._range: tuple[float, float] | None = None
+
+    @property
+    def reward_range(self) -> tuple[float, float] | None:
+        """The app's, as the settings in the log say. Where they changed, what all that were met so far allow together."""
+        if self._range is None:
+            try:
+                settings = self._first_settings()
+            except LogError as error:
+                raise LogFormatError(f"{self.name}: {error}") from error
+            if settings is not None:
+                self._widen(settings)
+        return self._range
+
+    def __iter__(self) -> Iterator[Event]:
+        self.counters = Counter()
+        fold = _Replay(self._source, self.app)
+        settings = None
+        try:
+            for event in fold.events():
+                if fold.settings is not settings and fold.settings is not None:
+                    settings = fold.settings
+                    self._widen(settings)
+                yield event
+        except LogError as error:
+            raise LogFormatError(f"{self.name}: {error}") from error
+        finally:
+            if fold.settings is not None:
+                self._widen(fold.settings)
+            self._count(fold)
+
+    def _count(self, fold: JoinFold) -> None:
+        if fold.joiner is None:
+            return
+        found = {
+            ours: fold.joiner.counters[theirs]
+            for theirs, ours in _PASSED_OVER.items()
+            if fold.joiner.counters[theirs]
+        }
+        if fold.joiner.open:
+            found["open"] = fold.joiner.open  # decisions whose window is open at the end
+        self.counters.update(found)
+
+    def _first_settings(self) -> FoldSettings | None:
+        base = self._source.base(self.app)
+        if base is not None and base.config_json:
+            return FoldSettings.model_validate_json(base.config_json)
+        for record in self._source.records(0 if base is None else base.version):
+            if record.kind == pb.KIND_CONFIG and record.app == self.app:
+                return FoldSettings.model_validate_json(record.message(pb.Config).json)
+        return None
+
+    def _widen(self, settings: FoldSettings) -> None:
+        low, high = self._range or (settings.reward_min, settings.reward_max)
+        self._range = min(low, settings.reward_min), max(high, settings.reward_max)
+
+
+class _Replay(JoinFold):
+    """The joining fold, which also hands out decisions when they come."""
+
+    def events(self) -> Iterator[Event]:
+        """To be iterated once. Raises LogError: the log cannot be read on."""
+        for record in self._source.records(self.version):
+            self.step(record)
+            closed, self._closed = self._closed, []
+            if record.kind == pb.KIND_DECISION and record.app == self.app:
+                yield from decisions(record)
+            for joined in closed:
+                yield from matured(self._source.read(joined.at), joined.rewards)
+
+
+def decisions(record: LogRecord) -> list[Decided]:
+    """The slots of a Decision record.
+
+    Raises:
+        LogError: rankd never wrote it so.
+    """
+    slots = range(len(record.decision().slot_probabilities))
+    return [event.decision for event in matured(record, dict.fromkeys(slots, 0.0))]
+
+
+def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
+    """The slots of a Decision record that have a reward (slot number -> reward), in slot order.
+
+    Raises:
+        LogError: rankd never wrote it so.
+    """
+    try:
+        found = zip(sorted(rewards), interactions(record.decision(), rewards), strict=True)
+        return [
+            Matured(
+                Decided(
+                    record.decision_id,
+                    slot,
+                    one.context,
+                    one.actions,
+                    one.chosen,
+                    one.pmf,
+                    one.propensity,
+                    one.bases,
+                    record,
+                ),
+                one.reward,
+            )
+            for slot, one in found
+        ]
+    except (ValueError, IndexError) as error:
+        raise LogError(f"decision {record.sequence} cannot be read: {error}") from error

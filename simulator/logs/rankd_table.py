@@ -1,0 +1,97 @@
+"""What `rankd log export --format parquet` writes: one row for each slot that was learned, in learning order.
+
+Actions and pmf are those that the slot had to choose from, in the order of the request; see `server.exports.parquet`. The
+names of slots are part of `Decided.key`, since such a file does not say their numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.logs.batches import parquet_columns, parquet_rows
+from simulator.logs.events import Decided, LogFormatError, Matured, probability
+from simulator.logs.lines import FileLog, line
+from simulator.logs.named import Named, encode_all
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from simulator.logs.events import Event
+
+# What other tables do not have.
+COLUMNS = frozenset(
+    {"app", "slot", "action", "reward", "actions", "pmf", "context", "action_features"}
+)
+
+
+class RankdTableLog(FileLog):
+    """A Parquet export of rankd: see `events.Log`. `Decided.raw` is the row.
+
+    Args:
+        app: its rows only. May be left out where the file has one app.
+
+    Raises:
+        LogFormatError: pyarrow is not installed, or it is no such file; while iterating: a row is malformed, or there
+            are several apps and none was chosen.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        app: str | None = None,
+        reward_range: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(path, reward_range)
+        self.app = app
+        if not is_export(parquet_columns(self.name)):
+            raise LogFormatError(f"{self.name}: not a Parquet export of rankd")
+
+    def events(self) -> Iterator[Event]:
+        app = self.app
+        for number, row in parquet_rows(self.name):
+            with line(self.name, number, "row"):
+                if self.app is None and app not in (None, row["app"]):
+                    raise ValueError(f"apps {app!r} and {row['app']!r}: choose one with app=")
+                app = row["app"] if self.app is None else app
+                if row["app"] != app:
+                    continue
+                matured = Matured(_decided(row), float(row["reward"]))
+            yield matured.decision
+            yield matured
+
+
+def is_export(columns: Sequence[str]) -> bool:
+    """Whether a table with these columns is rankd's own."""
+    return COLUMNS.issubset(columns)
+
+
+def _decided(row: dict[str, Any]) -> Decided:
+    context = Named()
+    _add(context, row["context"])
+    features = []
+    for text in row["action_features"]:
+        named = Named()
+        _add(named, text)
+        features.append(named)
+    slot = row["slot"]
+    return Decided(
+        f"{row['event_id']}/{slot}" if slot else row["event_id"],
+        0,
+        context.encode(),
+        encode_all(row["actions"], features),
+        row["actions"].index(row["action"]),
+        np.array(row["pmf"]),
+        probability(row["propensity"], "propensity"),
+        raw=row,
+    )
+
+
+def _add(named: Named, text: str) -> None:
+    """Features as `server.exports.features.as_objects` writes them: {namespace: {name: value}}, or a list of such objects."""
+    for namespace, objects in json.loads(text).items():
+        for one in objects if isinstance(objects, list) else [objects]:
+            named.json(one, namespace=namespace, private=False)

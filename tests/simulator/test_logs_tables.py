@@ -1,0 +1,203 @@
+"""Tables: what each column becomes, and that what was written reads back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.logs import Columns, CsvLog, Decided, LogFormatError, Matured, ParquetLog, Skipped
+from simulator.logs.named import Named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEXT = """\
+age,country,action,propensity,reward
+31,NL,a,0.25,1
+27,,b,0.75,0
+
+,"B,E",a,0.5,
+"""
+PMF = Columns(pmf={"a": "pa", "b": "pb"}, propensity=None)
+
+
+def write(path: Path, text: str, columns: Columns | None = None) -> CsvLog:
+    path.write_text(text)
+    return CsvLog(path, columns)
+
+
+def context(**features: float | str) -> Named:
+    named = Named()
+    named.json(features)
+    return named
+
+
+def test_rows_are_decisions_with_their_rewards(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", TEXT)
+    events = list(log)
+    assert [type(event) for event in events] == [Decided, Matured, Decided, Matured, Decided]
+    decided = [event for event in events if isinstance(event, Decided)]
+    assert [d.key for d in decided] == ["2", "3", "5"]  # lines
+    assert {d.actions.ids for d in decided} == {("a", "b")}
+    assert [d.chosen for d in decided] == [0, 1, 0]
+    assert [d.propensity for d in decided] == [0.25, 0.75, 0.5]
+    assert [d.pmf for d in decided] == [None, None, None]
+    expected = [context(age=31.0, country="NL"), context(age=27.0), context(country="B,E")]
+    for d, e in zip(decided, expected, strict=True):
+        assert np.array_equal(d.context.index, e.encode().index)
+        assert np.array_equal(d.context.value, e.encode().value)
+    assert [e.reward for e in events if isinstance(e, Matured)] == [1.0, 0.0]
+    assert log.counters == {Skipped.UNLABELLED: 1}
+
+
+def test_columns_say_what_is_what(tmp_path: Path) -> None:
+    text = "id\tzip\tarm\tpa\tpb\tclick\tnoise\nr1\t1000\ta\t0.2\t0.8\t1\t7\nr2\tN1\tb\t0.3\t0.7\t0\t8\n"
+    columns = Columns(
+        action="arm",
+        reward="click",
+        propensity=None,
+        pmf={"a": "pa", "b": "pb", "c": "pc"},
+        context=["zip"],
+        categorical=["zip"],
+        key="id",
+    )
+    with pytest.raises(LogFormatError, match="no column pc; it has id, zip"):
+        list(write(tmp_path / "log.tsv", text, columns))
+    columns = Columns(
+        "arm", "click", None, {"b": "pb", "a": "pa"}, (), ["zip"], categorical=["zip"], key="id"
+    )
+    one, two = (d for d in write(tmp_path / "log.tsv", text, columns) if isinstance(d, Decided))
+    assert (one.key, two.key) == ("r1", "r2")
+    assert one.actions.ids == ("b", "a")
+    assert one.pmf is not None
+    assert one.pmf.tolist() == [0.8, 0.2]
+    assert (one.propensity, two.propensity) == (0.2, 0.7)
+    assert (len(one.context), bool(one.context.numeric.any())) == (1, False)
+
+
+def test_actions_that_were_never_taken_can_be_named(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", TEXT, Columns(actions=["c", "b", "a"]))
+    first = next(iter(log))
+    assert isinstance(first, Decided)
+    assert (first.actions.ids, first.chosen) == (("c", "b", "a"), 2)
+    with pytest.raises(LogFormatError, match="line 3: action 'b' is none of a"):
+        list(write(tmp_path / "log.csv", TEXT, Columns(actions=["a"])))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("x,NL,a,0.5,1", "column age: 'x' is no number; Columns.categorical"),
+        ("1,NL,a,0,1", "the propensity is 0.0"),
+        ("1,NL,a,,1", "column propensity: '' is no number"),
+        ("1,NL,a,0.5,nan", "the reward is nan"),
+        ("inf,NL,a,0.5,1", "finite"),
+        ("1,NL,a,0.5", "4 cells, 5 columns"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(row: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LogFormatError, match=rf"log\.csv, line 6: .*{message}"):
+        list(write(tmp_path / "log.csv", TEXT + row + "\n"))
+
+
+@pytest.mark.parametrize("text", ["", 'age,action\n"', "a,b\n1,2\n"])
+def test_what_has_no_such_columns_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(LogFormatError, match=r"no column (action, )?propensity, reward"):
+        list(write(tmp_path / "log.csv", text))
+
+
+def test_text_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LogFormatError, match="after line"):
+        list(write(tmp_path / "log.csv", TEXT + '"open'))
+    (tmp_path / "log.csv").write_bytes(TEXT.encode() + b"1,\xff,a,0.5,1\n")
+    with pytest.raises(LogFormatError, match="utf-8"):
+        list(CsvLog(tmp_path / "log.csv"))
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.floats(-1e9, 1e9),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=5),
+        st.sampled_from(["a", "b"]),
+        st.floats(0.001, 0.999),
+        st.floats(-1e300, 1e300),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def check(events: Sequence[object], rows: list[Any]) -> None:
+    """That the events are the rows: number, word, action, probability of a, reward."""
+    decided = [event for event in events if isinstance(event, Decided)]
+    rewards = [event.reward for event in events if isinstance(event, Matured)]
+    assert rewards == [row[4] for row in rows]
+    for d, (number, word, action, p, _) in zip(decided, rows, strict=True):
+        expected = Named()
+        expected.number("", "number", number)
+        if word:
+            expected.category("", "word", word)
+        assert np.array_equal(d.context.index, expected.encode().index)
+        assert np.array_equal(d.context.value, expected.encode().value)
+        assert d.actions.ids[d.chosen] == action
+        assert d.pmf is not None
+        assert d.pmf.tolist() == [p, 1.0 - p]
+        assert d.propensity == d.pmf[d.chosen]
+
+
+@given(ROWS)
+def test_a_csv_reads_back(rows: list[Any]) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["number", "word", "action", "pa", "pb", "reward"])
+    writer.writerows([n, w, a, p, 1.0 - p, r] for n, w, a, p, r in rows)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.csv"
+        path.write_text(out.getvalue(), encoding="utf-8", newline="")
+        columns = Columns(pmf=PMF.pmf, propensity=None, categorical=["word"])
+        log = CsvLog(path, columns)
+        first = list(log)
+        check(first, rows)
+        assert len(list(log)) == len(first)
+
+
+def test_a_parquet_file_reads_back(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = [(float(i), f"w{i % 3}", "ab"[i % 2], (i + 1) / 4_000, i / 7) for i in range(3_000)]
+    table = pa.table(
+        {
+            "number": [row[0] for row in rows],
+            "word": [row[1] for row in rows],
+            "action": [row[2] for row in rows],
+            "pa": [row[3] for row in rows],
+            "pb": [1.0 - row[3] for row in rows],
+            "reward": [row[4] for row in rows],
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    log = ParquetLog(tmp_path / "log.parquet", PMF)
+    check(list(log), rows)
+    check(list(log), rows)
+    with pytest.raises(LogFormatError, match="no column propensity"):
+        list(ParquetLog(tmp_path / "log.parquet"))
+    (tmp_path / "log.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(LogFormatError, match="not a Parquet file"):
+        list(log)
+
+
+def test_a_bad_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"action": ["a", "b"], "propensity": [0.5, None], "reward": [1.0, None]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    with pytest.raises(LogFormatError, match="row 2: column propensity: None is no number"):
+        list(ParquetLog(tmp_path / "log.parquet"))
