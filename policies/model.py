@@ -165,6 +165,12 @@ class Model:
         bases = None if scored.bases is None else scored.bases[:, back]
         return Scored((pmf / total(pmf))[back], scored.scores[back], bases)
 
+    def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
+        """The reward that the policy expects of each of K actions, in the order given; None if it expects none."""
+        _, back, actions = _by_id(actions)
+        found = self.policy.expected(*self._standardised(context, actions))
+        return None if found is None else found[back]
+
     @property
     def min_exploration(self) -> float:
         """The floor that holds now: the spec's, or a higher one for a while after drift."""

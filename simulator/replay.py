@@ -1,0 +1,162 @@
+"""One pass over a log: what each target would have done at each decision, and what came of what was done.
+
+The log is streamed; what is kept of a row is a few numbers (`Sample`), and of a decision whose reward is not final
+yet, the targets' pmfs. A target is asked before the row's reward is known and learns when it was final in the
+log, so a delay costs it what it would have cost.
+
+The reward model q, where one is asked for, is progressive, too: at each decision it knows the rows that had matured before. So DR
+and its kin are right for logs of policies that learned, and for targets that learn (Dudik, Langford & Li 2011; Kallus &
+Uehara 2020 on why q must not have seen the row).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from simulator.logs.events import Decided, LogFormatError
+from simulator.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from policies.model import Model
+    from simulator.logs.events import Log, Matured
+    from simulator.targets import Target
+
+_COLUMNS = 9  # of a Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a pass over a log gives for one target."""
+
+    target: Target
+    sample: Sample
+    """One row for each matured decision, in the order in which they were made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over a log."""
+
+    replayed: list[Replayed]
+    """One for each target, in the order asked for. Row i of all of them is the same decision."""
+    decided: int
+    """Decisions in the log."""
+    matured: int
+    """Those whose reward was final; only these count."""
+
+
+class _Asked(NamedTuple):
+    """A decision that waits for its reward."""
+
+    number: int  # how many decisions came before
+    rows: list[list[float]]  # for each target, a Sample's columns but the reward
+
+
+@dataclass(slots=True)
+class _Rows:
+    numbers: list[int] = field(default_factory=list)
+    columns: list[list[float]] = field(default_factory=list)
+
+
+def replay(
+    log: Log,
+    targets: Sequence[Target],
+    reward_model: Model | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Pass:
+    """Asks every target at every decision, and lets it learn every reward when that was final.
+
+    Args:
+        log: read once, from its beginning.
+        targets: those that learn are changed by it.
+        reward_model: gives q by its policy's `expected`; learns on the way. Without one, q is NaN.
+        progress: called after each matured row with their number.
+
+    Raises:
+        LogFormatError: the log is not what its format says, or stands for decisions that were left out (`pdrop`), which
+            no estimator here weighs.
+        ValueError: a number cannot be an estimator's; see Sample.
+    """
+    waiting: dict[tuple[str, int], _Asked] = {}
+    found = [_Rows() for _ in targets]
+    decided = matured = 0
+    for event in log:
+        if isinstance(event, Decided):
+            if event.weight != 1.0:
+                raise LogFormatError(
+                    f"{log.name}: decision {event.key} stands for {event.weight:g} decisions (pdrop); "
+                    "replay has no weights for rows: give a log that was not thinned"
+                )
+            q = None if reward_model is None else _expected(reward_model, event)
+            rows = [_row(event, target.pmf(event), q) for target in targets]
+            waiting[event.key, event.slot] = _Asked(decided, rows)
+            decided += 1
+            continue
+        asked = waiting.pop((event.decision.key, event.decision.slot), None)
+        if asked is None:
+            raise LogFormatError(
+                f"{log.name}: decision {event.decision.key} has a reward and was never made, or has two"
+            )
+        matured += 1
+        for rows_of, target, row in zip(found, targets, asked.rows, strict=True):
+            rows_of.numbers.append(asked.number)
+            rows_of.columns.append([event.reward, *row])
+            target.learn(event)
+        if reward_model is not None:
+            _learn(reward_model, event)
+        if progress is not None:
+            progress(matured)
+    replayed = [
+        Replayed(target, _sample(rows)) for target, rows in zip(targets, found, strict=True)
+    ]
+    return Pass(replayed, decided, matured)
+
+
+def _row(decision: Decided, pi: NDArray[np.float64], q: NDArray[np.float64] | None) -> list[float]:
+    """A Sample's columns but the reward, in its order."""
+    k, mu = decision.chosen, decision.pmf
+    at, nan = float(pi[k]), float("nan")
+    q_logged, q_pi = (nan, nan) if q is None else (float(q[k]), float(pi @ q))
+    if mu is None:
+        return [decision.propensity, at, q_logged, q_pi, nan, nan, nan, nan]
+    seen = mu > 0
+    weights = pi[seen] / mu[seen]
+    unsupported = float(pi[~seen].sum())
+    w_max = float("inf") if unsupported > 0 else float(weights.max())
+    square = float(pi[seen] @ weights)
+    return [
+        decision.propensity,
+        at,
+        q_logged,
+        q_pi,
+        unsupported,
+        square,
+        w_max,
+        float(weights.min()),
+    ]
+
+
+def _sample(rows: _Rows) -> Sample:
+    order = np.argsort(np.array(rows.numbers, np.intp), kind="stable")
+    columns = np.array(rows.columns, np.float64).reshape(-1, _COLUMNS)[order]
+    return Sample(*(np.ascontiguousarray(column) for column in columns.T))
+
+
+def _expected(model: Model, decision: Decided) -> NDArray[np.float64]:
+    found = model.expected(decision.context, decision.actions)
+    if found is None:
+        raise ValueError(
+            f"{model.policy.name} expects no rewards, so it cannot be the reward model"
+        )
+    return found
+
+
+def _learn(model: Model, event: Matured) -> None:
+    model.learn([event.decision.interaction(event.reward)])
