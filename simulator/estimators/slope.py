@@ -58,7 +58,8 @@ def slope(
     ever takes what pi wants, IPS looks more certain than it is.
 
     Args:
-        estimators: the candidates, at least one of them (nearly) unbiased. Of equal widths the earlier one is first.
+        estimators: the candidates, at least one of them (nearly) unbiased. Of equal widths the later one wins: give the
+            less biased last.
         sample: the rows to choose on, two at least. The interval must come from others.
         delta: in (0, 1), the share of samples in which some estimator's width may be too small.
 

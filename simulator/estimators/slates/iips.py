@@ -21,7 +21,8 @@ class IIPS(Mean[Slates]):
 
     Assumes that a slot's reward depends on its own action only: where users look from top to bottom, it is biased.
 
-    >>> IIPS().value(Slates.of(reward=[[1, 2]], mu=[[0.5, 1]], pi=[[1, 1]], mu_marginal=[[0.5, 0.5]], pi_marginal=[[1, 0.25]]))
+    >>> marginals = {"mu_marginal": [[0.5, 0.5]], "pi_marginal": [[1, 0.25]]}
+    >>> IIPS().value(Slates.of(reward=[[1, 2]], mu=[[0.5, 1]], pi=[[1, 1]], **marginals))
     3.0
     """
 
