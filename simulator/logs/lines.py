@@ -55,7 +55,8 @@ def line(name: str, number: int, what: str = "line") -> Iterator[None]:
         yield
     except LogFormatError:
         raise
-    except (ValueError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # A file may have null, a list or an object wherever a number should be: that is a TypeError.
         raise LogFormatError(f"{name}, {what} {number}: {error}") from error
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policies import Interaction
 from simulator.logs import Decided, DsjsonLog, LogFormatError, Matured, Skipped
@@ -240,6 +243,47 @@ def test_a_bad_slot_is_refused(
         list(write(tmp_path / "log", CCB | {"_outcomes": outcomes}))
     with pytest.raises(LogFormatError, match="two lists of one length"):
         list(write(tmp_path / "log", CCB | {"_outcomes": outcomes[:2]}))
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 5)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "_a", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["", "_multi", "_id", "_a", "_p", "id", "i"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_whatever_a_line_says_it_is_read_or_refused(data: st.DataObject) -> None:
+    whole: dict[str, Any] = json.loads(json.dumps(data.draw(st.sampled_from([CB, CCB]))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place: Any = whole
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(place[key], (dict, list)) or data.draw(st.booleans()):
+                place[key] = data.draw(JSON)
+                break
+            place = place[key]
+    with tempfile.TemporaryDirectory() as folder:
+        log = write(Path(folder) / "log", whole)
+        refused = ""
+        try:
+            assert all(isinstance(event, (Decided, Matured)) for event in log)
+        except LogFormatError as error:
+            refused = str(error)
+        assert not refused or "log, line 1: " in refused
 
 
 def test_bytes_that_are_no_text_and_a_packed_file_that_was_cut(tmp_path: Path) -> None:
