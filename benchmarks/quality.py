@@ -332,6 +332,10 @@ def _bars(
         >= ON_EACH,
     }
     needed = len(sets) - 1
+    of_all = sum(all(ratios[data].get(name, [0.0])[0] > 1 for name in THEIRS) for data in sets)
+    bars[f"auto ahead of every peer at once on {of_all} of {len(sets)}, at least {needed}"] = (
+        of_all >= needed
+    )
     for name in THEIRS:
         ahead = sum(ratios[data].get(name, [0.0])[0] > 1 for data in sets)
         bars[f"auto ahead of {name} on {ahead} of {len(sets)}, at least {needed}"] = ahead >= needed
