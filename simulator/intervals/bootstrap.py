@@ -1,0 +1,48 @@
+"""The percentile bootstrap. Efron (1979), "Bootstrap Methods: Another Look at the Jackknife"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.ips import NotIdentifiable
+
+# Redrawn logs. The ends of a 95 % interval are then the 25th value from either side: they wobble by about 4 % of the
+# half width, which is less than what n rows leave unknown.
+_LOGS = 1000
+
+
+def bootstrap(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
+    """The middle 1 - alpha of the means of 1,000 logs, each of n rows redrawn with replacement from the log's own.
+
+    Assumes that rows are independent and of one law. Costs 1,000 n draws: about 10 s for a million rows.
+
+    Fails where the normal interval fails, for the same reason: what was not met cannot be redrawn. It only follows
+    skewness a little better. It is refused for a path of learning: redrawn in another order, or with a row twice, the
+    policy would have learned something else, so that the redrawn logs are none that could have come.
+
+    >>> evidence = Evidence(np.array([0.0, 1.0] * 50), generator=np.random.default_rng(1))
+    >>> interval = bootstrap(evidence)
+    >>> round(interval.low, 1), round(interval.high, 1)
+    (0.4, 0.6)
+
+    Raises:
+        NotIdentifiable: fewer than 2 rows, or the rows are a path of learning.
+        ValueError: alpha is not in (0, 1), or no generator was given.
+    """
+    check_alpha(alpha)
+    if evidence.adaptive:
+        raise NotIdentifiable(
+            "the rows are a path of learning: redrawn rows would have taught something else, so the bootstrap "
+            "does not apply; use martingale or confidence_sequence"
+        )
+    if evidence.generator is None:
+        raise ValueError("the bootstrap draws: it needs a generator")
+    rows = evidence.rows
+    check_rows(rows, 2)
+    n = len(rows)
+    means = np.array(
+        [rows[evidence.generator.integers(0, n, n)].mean() for _ in range(_LOGS)]
+    )  # one log at a time: n numbers of memory, not 1,000 n
+    low, high = np.quantile(means, (alpha / 2, 1 - alpha / 2))
+    return ConfidenceInterval(float(low), float(high), alpha, "percentile bootstrap")
