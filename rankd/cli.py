@@ -49,6 +49,13 @@ class Preset(StrEnum):
     RIVER = "river"
 
 
+class Estimand(StrEnum):
+    """What `rankd replay` estimates."""
+
+    TRAINED_ON_LOG = "trained_on_log"
+    FROZEN = "frozen"
+
+
 LogPath = Annotated[
     str,  # a pathlib.Path would take // for /
     typer.Argument(
@@ -155,6 +162,78 @@ def verify(path: LogPath, app_name: OneApp = None) -> None:
     from rankd.commands.verify import verify as run
 
     raise typer.Exit(run(path, app_name))
+
+
+@app.command()
+def replay(
+    log: Annotated[
+        str,
+        typer.Argument(
+            metavar="LOG",
+            help="A data folder, kafka://HOST:PORT/TOPIC, or a file: an export, dsjson, VW's text, CSV, Parquet, or arrays (.npz).",
+        ),
+    ],
+    policy: Annotated[
+        list[str],
+        typer.Option(
+            "--policy",
+            help="linucb, linucb:alpha=0.5, 'vw:--cb_explore_adf -q ::', or a YAML file. Give several to compare them.",
+        ),
+    ],
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros. Default: ips, snips and dr."
+        ),
+    ] = None,
+    estimand: Annotated[
+        Estimand,
+        typer.Option(
+            help="trained_on_log: the policy learns every row after it was asked about it. frozen: it stays as it begins."
+        ),
+    ] = Estimand.TRAINED_ON_LOG,
+    app_name: OneApp = None,
+    reward_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
+    ] = None,
+    min_exploration: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
+    ] = 0.05,
+    standardise: Annotated[
+        bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
+    ] = True,
+    reward_model: Annotated[
+        str, typer.Option(help="The policy whose expectations dm, dr and their kin use.")
+    ] = "linucb",
+    alpha: Annotated[
+        float, typer.Option(help="Share of logs whose interval may miss the value.")
+    ] = 0.05,
+    force: Annotated[
+        bool, typer.Option("--force", help="Show numbers that should not be believed, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object as the last line.")
+    ] = False,
+) -> None:
+    """Ask a log what other policies would have earned."""
+    from rankd.commands.replay import replay
+
+    code = replay(
+        log,
+        policy,
+        app=app_name,
+        estimators=estimator or ["ips", "snips", "dr"],
+        estimand=estimand.value,
+        reward_range=reward_range,
+        min_exploration=min_exploration,
+        standardise=standardise,
+        reward_model=reward_model,
+        alpha=alpha,
+        force=force,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -38,6 +38,8 @@ class Replayed:
     target: Target
     sample: Sample
     """One row for each matured decision, in the order in which they were made."""
+    actions: NDArray[np.int64]
+    """How many actions each row's decision chose from, [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Pass:
 class _Asked(NamedTuple):
     """A decision that waits for its reward."""
 
+    actions: int  # how many
     number: int  # how many decisions came before
     rows: list[list[float]]  # for each target, a Sample's columns but the reward
 
@@ -62,6 +65,7 @@ class _Asked(NamedTuple):
 @dataclass(slots=True)
 class _Rows:
     numbers: list[int] = field(default_factory=list)
+    actions: list[int] = field(default_factory=list)
     columns: list[list[float]] = field(default_factory=list)
 
 
@@ -96,7 +100,7 @@ def replay(
                 )
             q = None if reward_model is None else _expected(reward_model, event)
             rows = [_row(event, target.pmf(event), q) for target in targets]
-            waiting[event.key, event.slot] = _Asked(decided, rows)
+            waiting[event.key, event.slot] = _Asked(len(event.actions), decided, rows)
             decided += 1
             continue
         asked = waiting.pop((event.decision.key, event.decision.slot), None)
@@ -107,15 +111,14 @@ def replay(
         matured += 1
         for rows_of, target, row in zip(found, targets, asked.rows, strict=True):
             rows_of.numbers.append(asked.number)
+            rows_of.actions.append(asked.actions)
             rows_of.columns.append([event.reward, *row])
             target.learn(event)
         if reward_model is not None:
             _learn(reward_model, event)
         if progress is not None:
             progress(matured)
-    replayed = [
-        Replayed(target, _sample(rows)) for target, rows in zip(targets, found, strict=True)
-    ]
+    replayed = [_replayed(target, rows) for target, rows in zip(targets, found, strict=True)]
     return Pass(replayed, decided, matured)
 
 
@@ -143,10 +146,11 @@ def _row(decision: Decided, pi: NDArray[np.float64], q: NDArray[np.float64] | No
     ]
 
 
-def _sample(rows: _Rows) -> Sample:
+def _replayed(target: Target, rows: _Rows) -> Replayed:
     order = np.argsort(np.array(rows.numbers, np.intp), kind="stable")
     columns = np.array(rows.columns, np.float64).reshape(-1, _COLUMNS)[order]
-    return Sample(*(np.ascontiguousarray(column) for column in columns.T))
+    sample = Sample(*(np.ascontiguousarray(column) for column in columns.T))
+    return Replayed(target, sample, np.array(rows.actions, np.int64)[order])
 
 
 def _expected(model: Model, decision: Decided) -> NDArray[np.float64]:

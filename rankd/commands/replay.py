@@ -1,0 +1,220 @@
+"""`rankd replay`: what other policies would have earned, from a log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from policies import ModelSpec, PolicyError
+from rankd.commands import fail
+from rankd.commands.sources import TOPIC, UNREADABLE
+from rankd.commands.sources import open_log as open_source
+from simulator.estimators import ESTIMATORS
+from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.logs import LogFormatError, Matured, open_log
+from simulator.replay import replay as replay_log
+from simulator.specs import policy_of
+from simulator.targets import FROZEN, Frozen, Trained
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.evaluation import Evaluation
+    from simulator.logs import Log
+    from simulator.replay import Pass
+    from simulator.targets import Target
+
+
+def replay(
+    path: str,
+    specs: Sequence[str],
+    *,
+    app: str | None,
+    estimators: Sequence[str],
+    estimand: str,
+    reward_range: tuple[float, float] | None,
+    min_exploration: float,
+    standardise: bool,
+    reward_model: str,
+    alpha: float,
+    force: bool,
+    as_json: bool,
+) -> int:
+    unknown = [name for name in estimators if name not in ESTIMATORS]
+    if unknown:
+        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
+    with ExitStack() as stack:
+        log = _open(path, app, stack)
+        try:
+            limits = reward_range or log.reward_range or _met(log)
+            settings: dict[str, Any] = {
+                "standardise": standardise,
+                "min_exploration": min_exploration,
+                "reward_range": limits,
+            }
+            targets = [_target(spec, estimand, settings) for spec in specs]
+            needs = any(ESTIMATORS[name].needs_model for name in estimators)
+            model = ModelSpec(policy_of(reward_model), **settings).build() if needs else None
+            started = time.perf_counter()
+            with _progress(hidden=as_json) as progress:
+                task = progress.add_task("rows", total=None)
+                found = replay_log(
+                    log, targets, model, lambda n: progress.update(task, completed=n)
+                )
+            seconds = time.perf_counter() - started
+        except PolicyError as error:
+            fail(str(error))
+        except LogFormatError as error:
+            fail(str(error), UNREADABLE)
+        except ValueError as error:
+            fail(f"{path}: {error}", UNREADABLE)
+    if not found.matured:
+        fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+    report = _report(found, estimators, limits, seconds, alpha=alpha, force=force)
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        _show(report, found)
+    return 0
+
+
+def _open(path: str, app: str | None, stack: ExitStack) -> Log:
+    if path.startswith(TOPIC) or Path(path).is_dir():
+        return open_log(stack.enter_context(open_source(path, app)), app=app)
+    try:
+        return open_log(path, app=app)
+    except (LogFormatError, OSError) as error:
+        fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
+
+
+def _met(log: Log) -> tuple[float, float]:
+    """The range of the rewards in the log, where nothing says what could have been."""
+    rewards = [event.reward for event in log if isinstance(event, Matured)]
+    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
+    if low == high:
+        low, high = min(low, 0.0), max(high, low + 1.0)
+    typer.echo(
+        f"rewards taken to lie between {low:g} and {high:g}, as those in the log do; say otherwise with --reward-range",
+        err=True,
+    )
+    return low, high
+
+
+def _target(spec: str, estimand: str, settings: dict[str, Any]) -> Target:
+    model = ModelSpec(policy_of(spec), **settings)
+    return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
+
+
+def _progress(*, hidden: bool) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.completed:,.0f} rows"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=hidden,
+    )
+
+
+def _report(
+    found: Pass,
+    estimators: Sequence[str],
+    limits: tuple[float, float],
+    seconds: float,
+    *,
+    alpha: float,
+    force: bool,
+) -> dict[str, Any]:
+    first = found.replayed[0].sample
+    own = logged(first, alpha)
+    rows = []
+    for one in found.replayed:
+        result = evaluate(
+            one.sample,
+            one.actions,
+            one.target.estimand,
+            estimators,
+            limits,
+            alpha=alpha,
+            force=force,
+        )
+        row = {"policy": one.target.name, "n": result.n, "estimand": one.target.estimand}
+        row |= {"estimators": {name: _plain(each) for name, each in result.estimators.items()}}
+        row |= {"vs_logged": _plain(result.vs_logged)}
+        if one.sample is not first and not result.reason:
+            row |= {"vs_first": _plain(difference(one.sample, first, estimators[0], alpha))}
+        rows.append({**row, **_overlap(result), "seconds": seconds})
+    report: dict[str, Any] = {
+        "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}
+    }
+    return {**report, "decisions": found.decided, "policies": rows}
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return asdict(estimate)
+
+
+def _overlap(result: Evaluation) -> dict[str, Any]:
+    overlap = result.overlap
+    return {
+        "ess": _finite(overlap.ess),
+        "max_weight": _finite(overlap.max_weight),
+        "mean_weight": _finite(overlap.mean_weight),
+        "unsupported_mass": _finite(overlap.unsupported),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _show(report: dict[str, Any], found: Pass) -> None:
+    console = Console()
+    own = report["logged"]
+    console.print(
+        f"The log: {found.decided:,} decisions, {found.matured:,} with a final reward, which is {_interval(own)} on average."
+    )
+    for row in report["policies"]:
+        what = (
+            "as it was, frozen"
+            if row["estimand"] == FROZEN
+            else "trained on the log as it went, which is not what it would earn live"
+        )
+        table = Table(title=f"{row['policy']}: {what}", title_justify="left")
+        for column in ("estimator", "value", "95% interval", "by"):
+            table.add_column(column)
+        for name, each in row["estimators"].items():
+            table.add_row(each["setting"] or name, *_cells(each))
+        table.add_row("minus the log", *_cells(row["vs_logged"]), style="bold")
+        if "vs_first" in row:
+            table.add_row("minus the first policy", *_cells(row["vs_first"]), style="bold")
+        console.print(table)
+        console.print(
+            f"worth {row['ess'] or 0:,.0f} rows of its own; greatest weight {row['max_weight'] or math.inf:.3g}, "
+            f"mean {row['mean_weight'] or math.nan:.3f}\n"
+        )
+
+
+def _cells(each: dict[str, Any]) -> tuple[str, str, str]:
+    if each["value"] is None:
+        return "refused", "", each["reason"]
+    value = f"{each['value']:.5g}" + ("" if each["identifiable"] else " (not to be believed)")
+    low, high = each["low"], each["high"]
+    return value, "" if low is None else f"{low:.5g} to {high:.5g}", each["interval"]
+
+
+def _interval(own: dict[str, Any]) -> str:
+    if own["low"] is None:
+        return f"{own['value']:.5g}"
+    return f"{own['value']:.5g} (95%: {own['low']:.5g} to {own['high']:.5g})"

@@ -1,0 +1,200 @@
+"""What a sample says of a policy: each estimate with its interval, or why there is none.
+
+A policy that the log says too little about gets no number, because a wrong one would be believed. What was refused can be shown
+all the same (`force`); it stays marked as not identifiable.
+
+Which interval stands beside an estimate:
+- IPS of a frozen policy on a log with pmfs: empirical likelihood, which knows what the log could not have shown;
+- everything else: Student's t on the estimator's influence. For a policy that learns from the log the estimate is of the mean
+  value along its path, and the differences between rows and value are a martingale; their spread around one mean is at
+  least their spread around the path, so the interval errs towards wide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulator.estimators import Estimator, create, slope, split, tunings
+from simulator.estimators.inverse_propensity import IPS
+from simulator.intervals import INTERVALS, Evidence
+from simulator.ips import NotIdentifiable
+from simulator.overlap import Overlap, refusal
+from simulator.targets import FROZEN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from simulator.intervals import ConfidenceInterval
+    from simulator.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One answer, in reward units."""
+
+    value: float | None
+    """None where it was refused."""
+    low: float | None
+    high: float | None
+    interval: str
+    """The interval's method; "" if there is none."""
+    identifiable: bool
+    reason: str
+    """Why it was refused; "" if it was not."""
+    setting: str = ""
+    """The estimator with its setting, where SLOPE chose one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a sample says of one policy."""
+
+    n: int
+    estimators: dict[str, Estimate]
+    vs_logged: Estimate
+    """By how much the first estimate differs from the log's own mean reward, row by row."""
+    overlap: Overlap
+    reason: str
+    """Why overlap does not suffice; "" if it does."""
+
+
+def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
+    """The log's own mean reward: what was really earned."""
+    return _normal(Evidence(sample.reward), alpha)
+
+
+def evaluate(
+    sample: Sample,
+    actions: ArrayLike,
+    estimand: str,
+    names: Sequence[str],
+    reward_range: tuple[float, float],
+    *,
+    alpha: float = 0.05,
+    force: bool = False,
+) -> Evaluation:
+    """Every estimator's answer.
+
+    Args:
+        sample: of one policy.
+        actions: how many there were to choose from, one number or [n]; for the remedy of a refusal.
+        estimand: "frozen" or "trained_on_log".
+        names: of estimators; one with a setting has it chosen by SLOPE on the first 30% of the rows, and is valued on the rest.
+        reward_range: (lowest, highest) reward that a decision can have.
+        alpha: in (0, 1), the share of logs whose interval misses the value.
+        force: whether to give numbers that should not be believed, too.
+
+    Raises:
+        ValueError: there is no such estimator.
+    """
+    overlap = Overlap.of(sample)
+    reason = refusal(sample, actions=actions) or ""
+    found = {
+        name: _estimate(name, sample, estimand, reward_range, alpha, reason, force)
+        for name in names
+    }
+    versus = _versus(names[0], sample, alpha, reason, force)
+    return Evaluation(len(sample), found, versus, overlap, reason)
+
+
+def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Estimate:
+    """By how much one policy's value exceeds another's, paired row by row; an estimator with a setting has none.
+
+    Raises:
+        ValueError: there is no such estimator.
+    """
+    try:
+        estimator = _fixed(name)
+        return _normal(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
+    except NotIdentifiable as error:
+        return _refused(str(error))
+
+
+def _estimate(
+    name: str,
+    sample: Sample,
+    estimand: str,
+    reward_range: tuple[float, float],
+    alpha: float,
+    reason: str,
+    force: bool,
+) -> Estimate:
+    if reason and not force:
+        return _refused(reason)
+    try:
+        estimator, rows = _chosen(name, sample)
+        setting = repr(estimator) if estimator.settings else ""
+        influence = estimator.influence(rows)
+        evidence = Evidence(influence, rows, reward_range, adaptive=estimand != FROZEN)
+        interval = _interval(estimator, evidence, estimand, alpha)
+    except NotIdentifiable as error:
+        return _refused(str(error))
+    return Estimate(
+        float(influence.mean()),
+        interval.low,
+        interval.high,
+        interval.method,
+        not reason,
+        reason,
+        setting,
+    )
+
+
+def _chosen(name: str, sample: Sample) -> tuple[Estimator[Sample], Sample]:
+    """The estimator, and the rows that it may be valued on."""
+    if len(tunings(name, sample, 3)) == 1:
+        return create(name), sample
+    earlier, later = split(sample)
+    return slope(tunings(name, earlier), earlier).chosen, later
+
+
+def _fixed(name: str) -> Estimator[Sample]:
+    try:
+        return create(name)
+    except ValueError as error:
+        if "needs" not in str(error):
+            raise
+        raise NotIdentifiable(f"{name} has a setting that differs between policies") from error
+
+
+def _interval(
+    estimator: Estimator[Sample], evidence: Evidence, estimand: str, alpha: float
+) -> ConfidenceInterval:
+    if estimand == FROZEN and isinstance(estimator, IPS):
+        try:
+            return INTERVALS["cressie_read"](evidence, alpha)
+        except NotIdentifiable:
+            pass  # without pmfs; the next one says what it is
+    return INTERVALS["normal"](evidence, alpha)
+
+
+def _versus(name: str, sample: Sample, alpha: float, reason: str, force: bool) -> Estimate:
+    if reason and not force:
+        return _refused(reason)
+    try:
+        estimator, rows = _chosen(name, sample)
+        evidence = Evidence(estimator.influence(rows) - rows.reward)
+    except NotIdentifiable as error:
+        return _refused(str(error))
+    found = _normal(evidence, alpha)
+    return Estimate(
+        found.value, found.low, found.high, found.interval, not reason, reason or found.reason
+    )
+
+
+def _normal(evidence: Evidence, alpha: float) -> Estimate:
+    if not len(evidence.rows):
+        return _refused("there are no rows yet")
+    value = float(evidence.rows.mean())
+    try:
+        interval = INTERVALS["normal"](evidence, alpha)
+    except NotIdentifiable as error:
+        return Estimate(value, None, None, "", True, str(error))
+    return Estimate(value, interval.low, interval.high, interval.method, True, "")
+
+
+def _refused(reason: str) -> Estimate:
+    return Estimate(None, None, None, "", False, reason)
