@@ -226,13 +226,12 @@ def sufficient_exploration(
     if not known:
         k_mean = float(k.mean())
         return _least_share(lambda eps: k_mean / eps if eps > 0 else inf, n / least_ess), False
+    # Both are 0 in a row without supported actions, which adds nothing.
     seen = (1 - u) ** 2 * k
 
     def mean_square(eps: float) -> float:
-        with np.errstate(
-            divide="ignore"
-        ):  # a row without supported actions has S_t = 0 and adds none
-            supported = 1 / ((1 - eps) / s + eps / seen)
+        below = (1 - eps) * seen + eps * s
+        supported = np.divide(s * seen, below, out=np.zeros(n), where=below > 0)
         unsupported = k * u * u / eps if eps > 0 else np.where(u > 0, inf, 0.0)
         return float((supported + unsupported).mean())
 

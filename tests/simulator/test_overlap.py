@@ -163,17 +163,17 @@ def test_the_share_is_the_smallest_and_the_bound_suffices(seed: int) -> None:
     def ess(eps: float) -> float:
         return float(n / (pi**2 / ((1 - eps) * mu + eps / k)).sum(axis=1).mean())
 
-    needed = needed_exploration(pi, mu, 100.0)
-    enough, known = sufficient_exploration(sample, k, 100.0)
+    needed = needed_exploration(pi, mu, 50.0)
+    enough, known = sufficient_exploration(sample, k, 50.0)
     assert needed is not None
     assert enough is not None
     assert known
-    assert ess(needed) == pytest.approx(100, rel=1e-5)
-    assert ess(needed * 0.99) < 100
+    assert ess(needed) == pytest.approx(50, rel=1e-5)
+    assert ess(needed * 0.99) < 50
     assert needed <= enough < 1
-    assert ess(enough) >= 100
+    assert ess(enough) >= 50
     blind = Sample.of(sample.reward, sample.mu, sample.pi)
-    without, known = sufficient_exploration(blind, np.full(n, k), 100.0)
+    without, known = sufficient_exploration(blind, np.full(n, k), 50.0)
     assert without is None or without >= enough
     assert not known
 
