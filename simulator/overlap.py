@@ -1,8 +1,8 @@
 """Overlap: does the log's policy mu do what the policy asked about, pi, would do, often enough to tell its value?
 
-The measure that looks ahead is the expected effective sample size n / mean_t(sum_b pi(b)^2 / mu(b)): the mean is that of
-the squared weight before any draw, so it sees actions that mu might have taken and did not. The realised one, Kish's
-(sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling"), cannot: where nothing rare was met it looks its best.
+The measure that looks ahead is the expected effective sample size n / mean_t(sum_b pi(b)^2 / mu(b)): the mean is that
+of the squared weight before any draw, so it sees actions that mu might have taken and did not. The realised one,
+Kish's (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling"), cannot: where nothing rare was met it looks its best.
 """
 
 from __future__ import annotations
@@ -107,8 +107,9 @@ def refusal(
     Refused if more than 0.1 % of what pi does is unsupported, or if the ESS is below 1 % of the rows or below 100.
     Without pmfs in the log the realised ESS must do, and the words say so.
 
-    The remedy is the smallest share eps such that mu' = (1 - eps) mu + eps / K would bring the expected ESS of as many rows to
-    the bar: exactly, if the pmfs are given; otherwise a share that is proved to suffice, see `sufficient_exploration`.
+    The remedy is the smallest share eps such that mu' = (1 - eps) mu + eps / K would bring the expected ESS of as
+    many rows to the bar: exactly, if the pmfs are given; otherwise a share that is proved to suffice, see
+    `sufficient_exploration`.
 
     Args:
         sample: n rows.
@@ -196,9 +197,9 @@ def sufficient_exploration(
 
         1 / ((1 - eps) / S_t + eps / (K_t (1 - u_t)^2))  +  K_t u_t^2 / eps.
 
-    The first term: pi^2 / (a + b) is the parallel sum of pi^2 / a and pi^2 / b, and the sum of parallel sums is at most the parallel
-    sum of the sums; sum pi^2 <= (1 - u)^2. It is exact for a pi that takes one action. Without the columns, K_t / eps
-    is all that can be proved.
+    The first term: pi^2 / (a + b) is the parallel sum of pi^2 / a and pi^2 / b, and the sum of parallel sums is at
+    most the parallel sum of the sums; sum pi^2 <= (1 - u)^2. It is exact for a pi that takes one action. Without the
+    columns, K_t / eps is all that can be proved.
 
     Args:
         sample: n rows.
@@ -226,13 +227,12 @@ def sufficient_exploration(
     if not known:
         k_mean = float(k.mean())
         return _least_share(lambda eps: k_mean / eps if eps > 0 else inf, n / least_ess), False
+    # Both are 0 in a row without supported actions, which adds nothing.
     seen = (1 - u) ** 2 * k
 
     def mean_square(eps: float) -> float:
-        with np.errstate(
-            divide="ignore"
-        ):  # a row without supported actions has S_t = 0 and adds none
-            supported = 1 / ((1 - eps) / s + eps / seen)
+        below = (1 - eps) * seen + eps * s
+        supported = np.divide(s * seen, below, out=np.zeros(n), where=below > 0)
         unsupported = k * u * u / eps if eps > 0 else np.where(u > 0, inf, 0.0)
         return float((supported + unsupported).mean())
 

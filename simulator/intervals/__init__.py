@@ -1,8 +1,8 @@
 """Confidence intervals for a policy's value, by name.
 
 Which to take: `cressie_read` for a frozen policy on a log with pmfs; `confidence_sequence` to look at while the log
-grows, or to be sure; `martingale` for an adaptive log without rare actions; `clopper_pearson` for clicks on a uniform log. `normal`,
-`bootstrap` and `empirical_bernstein` are what others report.
+grows, or to be sure; `martingale` for an adaptive log without rare actions; `clopper_pearson` for clicks on a uniform
+log. `normal`, `bootstrap` and `empirical_bernstein` are what others report.
 """
 
 from __future__ import annotations

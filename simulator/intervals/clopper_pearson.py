@@ -28,10 +28,11 @@ def clopper_pearson(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterv
     Assumes that rows are independent and that every row could have had weight w0: a deterministic policy on a
     uniform log over one number of actions. Then it covers at least 1 - alpha at every n.
 
-    Rewards and weights of more values are taken too if the log's pmfs tell w_max: w0 is w_max, and successes are
-    sum w r / w_max, a fraction. That is what VW's estimators do (with the largest w r *met* for w_max, and n / w_max tosses, which
-    is a little too sure of itself). No proof covers it; as no law on [0, w_max] is more spread than the coin's, it
-    errs on the wide side, the more the further weights are from 0 and w_max. The method's name then says "bounded".
+    Rewards and weights of more values are taken too if the log's pmfs tell w_max: w0 is w_max, and successes are sum
+    w r / w_max, a fraction. That is what VW's estimators do (with the largest w r *met* for w_max, and n / w_max
+    tosses, which is a little too sure of itself). No proof covers it; as no law on [0, w_max] is more spread than the
+    coin's, it errs on the wide side, the more the further weights are from 0 and w_max. The method's name then says
+    "bounded".
 
     Fails on adaptive logs, whose rows are not independent. Needs full support.
 

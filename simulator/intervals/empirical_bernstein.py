@@ -22,9 +22,9 @@ def empirical_bernstein(evidence: Evidence, alpha: float = 0.05) -> ConfidenceIn
     Assumes that rows are independent (not of one law) and that `row_range` bounds what each could have been, whether
     or not it was met. Its coverage is then guaranteed at every n.
 
-    Fails, by being vacuous, where the range is wide: the last term is 7 w_max ln(4/alpha) / (3 n), so at
-    w_max = 400 and alpha = .05 it takes 4,000 rows to come below a half width of 1. Not for adaptive logs, whose rows are not independent:
-    `confidence_sequence` is the same idea for those.
+    Fails, by being vacuous, where the range is wide: the last term is 7 w_max ln(4/alpha) / (3 n), so at w_max = 400
+    and alpha = .05 it takes 4,000 rows to come below a half width of 1. Not for adaptive logs, whose rows are not
+    independent: `confidence_sequence` is the same idea for those.
 
     >>> import numpy as np
     >>> interval = empirical_bernstein(Evidence(np.zeros(1001), row_range=(0.0, 1.0)))

@@ -4,10 +4,10 @@ Hadad, Hirshberg, Zhan, Wager & Athey (2021), "Confidence intervals for policy e
 (arXiv:1911.02768); Zhan, Hadad, Hirshberg & Athey (2021), "Off-Policy Evaluation via Adaptive Weighting with Data from
 Contextual Bandits" (arXiv:2106.02029), where these are the non-contextual StableVar weights.
 
-The trouble. Let Gamma_t be row t's contribution. However mu_t came about, E[Gamma_t | past] is the value, so the
-sum of Gamma_t - value is a martingale; but its variance depends on where learning went (a policy that gave up on pi's action
-early has huge late weights), and then the mean is no bell curve. The cure: weights h_t, known before row t is drawn, that
-even the variance out,
+The trouble. Let Gamma_t be row t's contribution. However mu_t came about, E[Gamma_t | past] is the value, so the sum
+of Gamma_t - value is a martingale; but its variance depends on where learning went (a policy that gave up on pi's
+action early has huge late weights), and then the mean is no bell curve. The cure: weights h_t, known before row t is
+drawn, that even the variance out,
 
     Q = sum h_t Gamma_t / sum h_t,    V = sum h_t^2 (Gamma_t - Q)^2 / (sum h_t)^2,    Q -+ z sqrt(V).
 """
@@ -39,12 +39,13 @@ def martingale(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     contexts with a high reward have high weights, h_t would favour one kind of context, and Q would be
     the value on another mix of contexts than the log's. The rows before t know nothing of row t's context.
 
-    Assumes that contexts and rewards are independent draws of one law, given which mu_t may depend on all before
-    it; that rows have the value as conditional mean (IPS; doubly robust, if q for row t was learned before t); that
-    h_t^2 times row t's conditional variance settles (mu_t changes slowly against 100 rows, and exploration does not
-    vanish faster than 1/t). Coverage is asymptotic. It is an interval for the frozen pi, not for the path of the learner.
+    Assumes that contexts and rewards are independent draws of one law, given which mu_t may depend on all before it;
+    that rows have the value as conditional mean (IPS; doubly robust, if q for row t was learned before t); that h_t^2
+    times row t's conditional variance settles (mu_t changes slowly against 100 rows, and exploration does not vanish
+    faster than 1/t). Coverage is asymptotic. It is an interval for the frozen pi, not for the path of the learner.
 
-    Fails where rare mass was not met, as the normal interval does; where contexts drift, Q weighs the times by h_t, not alike.
+    Fails where rare mass was not met, as the normal interval does; where contexts drift, Q weighs the times by h_t,
+    not alike.
 
     >>> from simulator.sample import Sample
     >>> sample = Sample.of([0.0, 0.0, 1.0, 0.0, 1.0], [0.5] * 5, [0.5] * 5, expected_square=np.ones(5))
