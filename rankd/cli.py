@@ -193,6 +193,13 @@ def replay(
         ),
     ] = Estimand.TRAINED_ON_LOG,
     app_name: OneApp = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT=NAME,...",
+            help="Columns of a table: action, reward, propensity, key. A column pmf:ID has the probability of action ID.",
+        ),
+    ] = None,
     reward_range: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
@@ -223,6 +230,7 @@ def replay(
         log,
         policy,
         app=app_name,
+        columns=columns,
         estimators=estimator or ["ips", "snips", "dr"],
         estimand=estimand.value,
         reward_range=reward_range,

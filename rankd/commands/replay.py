@@ -21,7 +21,7 @@ from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
 from simulator.estimators import ESTIMATORS
 from simulator.evaluation import Estimate, difference, evaluate, logged
-from simulator.logs import LogFormatError, Matured, open_log
+from simulator.logs import Columns, DsjsonLog, LogFormatError, Matured, open_log
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, Frozen, Trained
@@ -40,6 +40,7 @@ def replay(
     specs: Sequence[str],
     *,
     app: str | None,
+    columns: str | None,
     estimators: Sequence[str],
     estimand: str,
     reward_range: tuple[float, float] | None,
@@ -54,7 +55,7 @@ def replay(
     if unknown:
         fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
     with ExitStack() as stack:
-        log = _open(path, app, stack)
+        log = _open(path, app, columns, stack)
         try:
             limits = reward_range or log.reward_range or _met(log)
             settings: dict[str, Any] = {
@@ -62,7 +63,7 @@ def replay(
                 "min_exploration": min_exploration,
                 "reward_range": limits,
             }
-            targets = [_target(spec, estimand, settings) for spec in specs]
+            targets = [_target(spec, estimand, settings, log) for spec in specs]
             needs = any(ESTIMATORS[name].needs_model for name in estimators)
             model = ModelSpec(policy_of(reward_model), **settings).build() if needs else None
             started = time.perf_counter()
@@ -84,17 +85,26 @@ def replay(
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        _show(report, found)
+        _show(report, found, alpha)
     return 0
 
 
-def _open(path: str, app: str | None, stack: ExitStack) -> Log:
+def _open(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
     if path.startswith(TOPIC) or Path(path).is_dir():
         return open_log(stack.enter_context(open_source(path, app)), app=app)
     try:
-        return open_log(path, app=app)
+        return open_log(path, app=app, columns=None if columns is None else _columns(columns))
     except (LogFormatError, OSError) as error:
         fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
+
+
+def _columns(text: str) -> Columns:
+    """From action=NAME,reward=NAME,propensity=NAME,key=NAME."""
+    known = ("action", "reward", "propensity", "key")
+    given = dict(part.partition("=")[::2] for part in text.split(","))
+    if not (set(given) <= set(known) and all(given.values())):
+        fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
+    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
 
 
 def _met(log: Log) -> tuple[float, float]:
@@ -110,7 +120,12 @@ def _met(log: Log) -> tuple[float, float]:
     return low, high
 
 
-def _target(spec: str, estimand: str, settings: dict[str, Any]) -> Target:
+def _target(spec: str, estimand: str, settings: dict[str, Any], log: Log) -> Target:
+    name, _, args = spec.partition(":")
+    if name == "vw" and args and isinstance(log, DsjsonLog) and estimand != FROZEN:
+        from simulator.vw_dsjson import VwDsjson
+
+        return VwDsjson(spec, args)
     model = ModelSpec(policy_of(spec), **settings)
     return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
 
@@ -179,7 +194,7 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _show(report: dict[str, Any], found: Pass) -> None:
+def _show(report: dict[str, Any], found: Pass, alpha: float) -> None:
     console = Console()
     own = report["logged"]
     console.print(
@@ -192,8 +207,18 @@ def _show(report: dict[str, Any], found: Pass) -> None:
             else "trained on the log as it went, which is not what it would earn live"
         )
         table = Table(title=f"{row['policy']}: {what}", title_justify="left")
-        for column in ("estimator", "value", "95% interval", "by"):
-            table.add_column(column)
+        for column in ("estimator", "value", f"{1 - alpha:.0%} interval"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("by")
+        reasons = {each["reason"] for each in row["estimators"].values()}
+        if len(reasons) == 1 and all(
+            not each["identifiable"] for each in row["estimators"].values()
+        ):
+            console.print(
+                f"{row['policy']}: this log cannot tell. {reasons.pop()}.", highlight=False
+            )
+            if all(each["value"] is None for each in row["estimators"].values()):
+                continue
         for name, each in row["estimators"].items():
             table.add_row(each["setting"] or name, *_cells(each))
         table.add_row("minus the log", *_cells(row["vs_logged"]), style="bold")

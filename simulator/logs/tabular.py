@@ -4,7 +4,7 @@
     31,NL,a,0.25,1
     27,,b,0.75,0
 
-The first row of a CSV names the columns. An empty cell is a feature that is not there, or a reward that is not known.
+Where the whole pmf was logged, a column `pmf:a` has the probability of action a. The first row of a CSV names the columns. An empty cell is a feature that is not there, or a reward that is not known.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Row = Mapping[str, object]
 
 
+_PMF = "pmf:"
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Which column is what. Every other one is a feature of the context, unless `context` says which are."""
@@ -40,7 +43,8 @@ class Columns:
     action: str = "action"  # id of the action taken
     reward: str = "reward"
     propensity: str | None = "propensity"  # with `pmf` it may be missing from the table
-    pmf: Mapping[str, str] = field(default_factory=dict)  # action's id -> column of its probability
+    # action's id -> column of its probability; empty: columns whose names begin with "pmf:", if there are any
+    pmf: Mapping[str, str] = field(default_factory=dict)
     actions: Sequence[
         str
     ] = ()  # ids; empty: those in `pmf`, or all that the table has, found by a first pass
@@ -79,6 +83,7 @@ class TableLog(FileLog):
         raise NotImplementedError
 
     def events(self) -> Iterator[Event]:
+        self._find_pmf()
         columns = self.columns
         ids = self._ids()
         context = self._context(self.header())
@@ -116,6 +121,12 @@ class TableLog(FileLog):
                 self.counters[Skipped.UNLABELLED] += 1
             else:
                 yield matured
+
+    def _find_pmf(self) -> None:
+        """Columns called pmf:ID are the pmf, unless the caller named others."""
+        if not self.columns.pmf:
+            found = {c.removeprefix(_PMF): c for c in self.header() if c.startswith(_PMF)}
+            self.columns = replace(self.columns, pmf=found)
 
     def _context(self, header: list[str]) -> list[str]:
         """Names of the context's columns, once all that is needed is there."""

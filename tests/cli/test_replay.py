@@ -1,0 +1,139 @@
+"""`rankd replay`: what a log says of other policies, and what it refuses to say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import rankd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = 1_500
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A uniform policy's log: a earns where x is high, b where it is low, c seldom."""
+    rng = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("replay") / "log.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["x", "action", "pmf:a", "pmf:b", "pmf:c", "reward"])
+        for _ in range(ROWS):
+            x, action = float(rng.normal()), "abc"[rng.integers(3)]
+            chance = {"a": 0.8 * (x > 0), "b": 0.8 * (x <= 0), "c": 0.1}[action]
+            rows.writerow([f"{x:.6f}", action, 1 / 3, 1 / 3, 1 / 3, int(rng.random() < chance)])
+    return path
+
+
+def replayed(*arguments: object) -> dict[str, Any]:
+    shown = rankd("replay", *map(str, arguments), "--json")
+    assert shown.code == 0, shown.err
+    found: dict[str, Any] = json.loads(shown.out.splitlines()[-1])
+    return found
+
+
+def test_a_better_policy_is_found_better(table: Path) -> None:
+    found = replayed(table, "--policy", "linucb", "--policy", "uniform")
+    logged = found["logged"]
+    assert logged["n"] == ROWS
+    assert logged["low"] < 0.3 < logged["high"]  # (.8 / 2 + .8 / 2 + .1) / 3
+    linucb, uniform = found["policies"]
+    assert [linucb["policy"], uniform["policy"]] == ["linucb", "uniform"]
+    assert linucb["estimand"] == "trained_on_log"
+    for name in ("ips", "snips", "dr"):
+        estimate = linucb["estimators"][name]
+        assert estimate["identifiable"]
+        assert estimate["low"] < estimate["value"] < estimate["high"]
+        assert estimate["value"] > 0.6
+    assert linucb["vs_logged"]["low"] > 0.2
+    # The log's own policy once more: all weights are 1.
+    assert uniform["estimators"]["ips"]["value"] == pytest.approx(logged["value"], abs=1e-12)
+    assert (uniform["mean_weight"], uniform["max_weight"]) == pytest.approx((1.0, 1.0))
+    assert uniform["ess"] == pytest.approx(ROWS)
+    assert uniform["vs_logged"]["value"] == pytest.approx(0.0, abs=1e-12)
+    assert uniform["vs_first"]["high"] < 0
+    assert "vs_first" not in linucb
+
+
+def test_a_frozen_policy_does_not_learn(table: Path) -> None:
+    found = replayed(table, "--policy", "linucb", "--estimand", "frozen", "--estimator", "ips")
+    (policy,) = found["policies"]
+    assert policy["estimand"] == "frozen"
+    assert policy["estimators"]["ips"]["interval"] == "empirical likelihood"
+    assert policy["estimators"]["ips"]["value"] < 0.5
+
+
+def test_a_setting_is_chosen_on_the_first_rows(table: Path) -> None:
+    found = replayed(table, "--policy", "linucb:alpha=0.5", "--estimator", "dros")
+    assert found["policies"][0]["estimators"]["dros"]["setting"].startswith("DRos(lambda_=")
+
+
+def test_too_little_is_refused_and_shown_only_by_force(table: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.csv"
+    short.write_text("".join(table.read_text().splitlines(keepends=True)[:50]))
+    refused = replayed(short, "--policy", "linucb")["policies"][0]["estimators"]["ips"]
+    assert refused["value"] is None
+    assert not refused["identifiable"]
+    assert "below 100" in refused["reason"]
+    forced = replayed(short, "--policy", "linucb", "--force")["policies"][0]["estimators"]["ips"]
+    assert forced["value"] is not None
+    assert not forced["identifiable"]
+    shown = rankd("replay", str(short), "--policy", "linucb")
+    assert "this log cannot tell" in shown.out
+    assert "not to be believed" in rankd("replay", str(short), "--policy", "linucb", "--force").out
+
+
+def test_columns_have_other_names(table: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed.csv"
+    header, rest = table.read_text().split("\n", 1)
+    renamed.write_text(header.replace("action", "arm").replace("reward", "click") + "\n" + rest)
+    shown = rankd("replay", str(renamed), "--policy", "linucb")
+    assert shown.code == 2
+    assert "no column action, reward" in shown.err
+    given = ("--policy", "linucb", "--estimator", "ips")
+    columns = ("--columns", "action=arm,reward=click")
+    assert (
+        replayed(renamed, *given, *columns)["policies"][0]["estimators"]
+        == (replayed(table, *given)["policies"][0]["estimators"])
+    )
+    wrong = rankd("replay", str(renamed), "--policy", "linucb", "--columns", "arm=action")
+    assert "--columns arm=action: " in wrong.err
+
+
+def test_for_people(table: Path) -> None:
+    shown = rankd("replay", str(table), "--policy", "linucb", "--reward-range", "0", "1")
+    assert shown.code == 0
+    assert "1,500 decisions" in shown.out
+    assert "not what it would earn live" in " ".join(shown.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--policy", "linuc"), "--policy linuc: "),
+        (("--policy", "linucb:alpah=1"), "alpha"),
+        (("--policy", "linucb", "--estimator", "ipz"), "known are ips"),
+        (("--policy", "linucb", "--reward-model", "uniform"), "expects no rewards"),
+        (("--policy", "linucb", "--reward-range", "1", "0"), "lowest first"),
+    ],
+)
+def test_what_is_wrong_is_said(table: Path, arguments: tuple[str, ...], says: str) -> None:
+    shown = rankd("replay", str(table), *arguments)
+    assert shown.code != 0
+    assert says in shown.err
+
+
+def test_what_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "empty.txt"
+    path.write_text("hello\n")
+    shown = rankd("replay", str(path), "--policy", "linucb")
+    assert shown.code == 2
+    assert "unknown format" in shown.err
+    assert rankd("replay", str(tmp_path / "none"), "--policy", "linucb").code == 2
