@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from simulator.sample import Sample
@@ -142,12 +144,12 @@ def clipping(sample: Sample, alpha: float, clips: int = CLIPS) -> Clipping:
     )
 
 
-def view(found: list[Curve], marks: list[float]) -> tuple[float, float]:
+def view(found: Sequence[Curve]) -> tuple[float, float]:
     """The range of y to draw: all of the lines but their first tenth, and the bands' later half, so that the noise
     of the first rows does not flatten the rest.
 
     >>> flat = Curve(np.array([1.0, 2.0]), np.array([0.0, 1.0]), np.array([-9.0, 0.5]), np.array([9.0, 1.5]))
-    >>> view([flat], [])
+    >>> view([flat])
     (0.0, 1.5)
     """
     low, high = inf, -inf
@@ -158,5 +160,4 @@ def view(found: list[Curve], marks: list[float]) -> tuple[float, float]:
             finite = part[np.isfinite(part)]
             if len(finite):
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    low, high = min([low, *marks]), max([high, *marks])
     return (low, high) if low <= high else (0.0, 1.0)

@@ -14,7 +14,7 @@ from simulator.reports import curves, words
 from simulator.reports.curves import Curve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from simulator.evaluation import Estimate
     from simulator.reports.curves import Histogram
@@ -122,9 +122,9 @@ def differences(report: ReportInput) -> Forest:
     rows = []
     for policy in report.policies:
         rows.append(Row(policy.name))
-        rows.append(_row("minus the log", policy.evaluation.vs_logged))
+        rows.append(_row("minus the log", policy.evaluation.vs_logged, words.signed))
         if policy.vs_first is not None:
-            rows.append(_row("minus the first", policy.vs_first))
+            rows.append(_row("minus the first", policy.vs_first, words.signed))
     return Forest(
         "differences",
         "Differences",
@@ -171,7 +171,7 @@ def learning(report: ReportInput, policy: PolicyInput, index: int) -> Lines | No
         lines,
         "rows so far, in log order",
         "mean reward so far",
-        curves.view([line.curve for line in lines], []),
+        curves.view([line.curve for line in lines]),
     )
 
 
@@ -179,7 +179,9 @@ def weights(policy: PolicyInput, index: int) -> Bars:
     """How the weights are spread."""
     found = curves.histogram(policy.sample.weight)
     overlap = policy.evaluation.overlap
-    zero = f"{found.zero:.1%} of the rows have weight 0 and are not drawn."
+    zero = "No row has weight 0."
+    if found.zero > 0:
+        zero = f"{found.zero:.2%} of the rows have weight 0 and are not drawn."
     return Bars(
         f"weights-{index}",
         policy.name,
@@ -220,7 +222,7 @@ def clipping(report: ReportInput, policy: PolicyInput, index: int) -> tuple[Line
             [Line("clipped IPS", curve, 0)],
             "clip (log scale)",
             "estimate",
-            curves.view([Curve(curve.x, curve.y, curve.low, curve.high)], []),
+            _whole(curve),
             log_x=True,
         ),
         Lines(
@@ -256,21 +258,26 @@ def _answers(policy: PolicyInput) -> list[Row]:
     return [_row(name, each) for name, each in found.items()]
 
 
-def _row(label: str, estimate: Estimate) -> Row:
+def _row(label: str, estimate: Estimate, spell: Callable[[float], str] = words.number) -> Row:
     if estimate.value is None:
         return Row(label, estimate, f"refused: {estimate.reason}")
-    ends = words.interval(estimate)
-    text = f"{words.number(estimate.value)} ({ends})" if ends else words.number(estimate.value)
-    return Row(label, estimate, text)
+    ends = words.interval(estimate, spell)
+    value = spell(estimate.value)
+    return Row(label, estimate, f"{value} ({ends})" if ends else value)
+
+
+def _whole(curve: Curve) -> tuple[float, float]:
+    """The range of y with nothing cut off."""
+    ends = np.concatenate([curve.y, curve.low, curve.high])
+    finite = ends[np.isfinite(ends)]
+    return float(finite.min()), float(finite.max())
 
 
 def _sequence_words(report: ReportInput) -> str:
     return f"its {report.level} confidence sequence, right at all points at once"
 
 
-def _sequence(
-    sample: Sample, report: ReportInput
-) -> tuple[curves.Column, curves.Column] | None:
+def _sequence(sample: Sample, report: ReportInput) -> tuple[curves.Column, curves.Column] | None:
     """The confidence sequence's ends; None if rewards have no range or leave it."""
     low, high = report.reward_range
     reward = sample.reward

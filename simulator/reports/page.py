@@ -9,7 +9,7 @@ from simulator.reports import figures, svg, words
 from simulator.reports.style import CSS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from simulator.evaluation import Estimate
     from simulator.reports.figures import Figure
@@ -145,19 +145,19 @@ def _estimates(report: ReportInput) -> str:
     rows = []
     for policy in report.policies:
         for name, each in policy.evaluation.estimators.items():
-            rows.append([policy.name, words.mode(policy), each.setting or name, *_cells(each)])
+            rows.append([policy.name, words.mode(policy), words.setting(each, name), *_cells(each)])
     rows.append(["the log itself", "", "mean reward", *_cells(report.logged)])
     columns = ("policy", "replayed", "estimator", "value", f"{report.level} interval", "by, or why not")  # fmt: skip
     return _table("All estimates", columns, rows)
 
 
-def _cells(estimate: Estimate) -> list[str]:
+def _cells(estimate: Estimate, spell: Callable[[float], str] = words.number) -> list[str]:
     if estimate.value is None:
         return ["refused", "", estimate.reason]
     doubt = "" if estimate.identifiable else " (not to be believed)"
     return [
-        words.number(estimate.value) + doubt,
-        words.interval(estimate),
+        spell(estimate.value) + doubt,
+        words.interval(estimate, spell),
         estimate.interval or estimate.reason,
     ]
 
@@ -165,9 +165,11 @@ def _cells(estimate: Estimate) -> list[str]:
 def _differences(report: ReportInput) -> str:
     rows = []
     for policy in report.policies:
-        rows.append([policy.name, "the log", *_cells(policy.evaluation.vs_logged)])
+        rows.append([policy.name, "the log", *_cells(policy.evaluation.vs_logged, words.signed)])
         if policy.vs_first is not None:
-            rows.append([policy.name, report.policies[0].name, *_cells(policy.vs_first)])
+            rows.append(
+                [policy.name, report.policies[0].name, *_cells(policy.vs_first, words.signed)]
+            )
     columns = ("policy", "minus", "difference", f"{report.level} interval", "by, or why not")
     return _table("All differences", columns, rows)
 

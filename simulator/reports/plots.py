@@ -89,9 +89,7 @@ def _draw(figure: Figure, canvas_class: Any) -> Any:
 
 def _caption(canvas: Any, figure: Figure, width: int = 100) -> None:
     """Below everything else; the file grows with it."""
-    canvas.text(
-        0.02, -0.02, fill(figure.caption, width), va="top", fontsize=8.5, color=MUTED
-    )
+    canvas.text(0.02, -0.02, fill(figure.caption, width), va="top", fontsize=8.5, color=MUTED)
 
 
 def _forest(figure: Forest, canvas_class: Any) -> Any:
@@ -100,7 +98,7 @@ def _forest(figure: Forest, canvas_class: Any) -> Any:
         if row.estimate is None and places:
             y += 0.25
         places.append(y)
-        y += 1 + (0.6 * fill(row.text, REASON).count("\n") if row.refused else 0)
+        y += 1 + (0.5 * fill(row.text, REASON).count("\n") if row.refused else 0)
     canvas = canvas_class(figsize=(9, ROW * y + 1.0))
     axes = canvas.subplots()
     canvas.subplots_adjust(left=0.18, right=0.72, top=1 - 0.35 / (ROW * y + 1.0), bottom=0.6 / (ROW * y + 1.0))  # fmt: skip
@@ -115,7 +113,7 @@ def _forest(figure: Forest, canvas_class: Any) -> Any:
     axes.grid(axis="x", color=GRID)
     axes.margins(x=0.05)
     axes.set_xlabel(figure.x_label)
-    canvas.text(0.02, 1.0, figure.title, fontsize=11, va="bottom")
+    canvas.text(0.02, 1.0, figure.title, fontsize=11, va="top")
     _caption(canvas, figure, 130)
     return canvas
 
@@ -152,8 +150,12 @@ def _lines(figure: Lines, axes: Any) -> None:
     room = 0.04 * (high - low) or max(abs(low), 1.0) * 0.1
     axes.set_ylim(low - room if low else low, high + room)
     axes.grid(axis="y", color=GRID)
+    first, last = (float(figure.lines[0].curve.x[end]) for end in (0, -1))
     if figure.log_x:
-        _log(axes, float(figure.lines[0].curve.x[0]), float(figure.lines[0].curve.x[-1]))
+        _log(axes, first, last)
+    elif first < last:
+        axes.set_xlim(first, last)
+        axes.xaxis.set_major_formatter(lambda value, _: ticks.label(value))
     if len(figure.lines) > 1:
         axes.legend(frameon=False, ncols=3, loc="best")
 

@@ -15,14 +15,12 @@ from simulator.reports import ticks, words
 from simulator.reports.figures import Bars, Figure, Forest, Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from simulator.reports.curves import Column, Curve
     from simulator.reports.figures import Line, Row
 
 # Pixels.
 WIDE, NARROW, HEIGHT = 860, 520, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 48
+LEFT, RIGHT, TOP, BOTTOM = 64, 28, 34, 48
 ROW, SPACE = 26, 16
 LABELS, FIGURES = 150, 220  # columns of a forest plot, beside the intervals
 REASON = 100  # characters of a line
@@ -113,7 +111,9 @@ def _covers(figure: Forest, left: float) -> list[str]:
     for row in figure.rows:
         if row.estimate is None:
             y += 8 if found or y > 14 else 0
-            found.append(f'<rect class="blank" x="0" y="{y - 14:g}" width="{WIDE}" height="{ROW}"/>')
+            found.append(
+                f'<rect class="blank" x="0" y="{y - 14:g}" width="{WIDE}" height="{ROW}"/>'
+            )
             y += ROW
         elif row.refused:
             height = SPACE * len(wrap(row.text, REASON))
@@ -215,9 +215,8 @@ def _band(line: Line, x: _Scale, y: _Scale) -> str:
 
 def _path(curve: Curve, heights: Column, x: _Scale, y: _Scale) -> list[str]:
     # Far outside is as good as outside, and keeps the numbers short.
-    room: Callable[[float], float] = lambda at: max(-999.0, min(9999.0, at))  # noqa: E731
     return [
-        f"{x(float(a)):.1f},{room(y(float(b))):.1f}"
+        f"{x(float(a)):.1f},{max(-999.0, min(9999.0, y(float(b)))):.1f}"
         for a, b in zip(curve.x, heights, strict=True)
         if isfinite(b)
     ]
@@ -254,6 +253,4 @@ def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
 
 def _text(x: float, y: float, content: str, anchor: str = "start", css: str = "") -> str:
     named = f' class="{css}"' if css else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(content)}</text>'
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(content)}</text>'

@@ -34,7 +34,10 @@ def markdown(report: ReportInput) -> str:
 
 def _cells(policy: PolicyInput) -> list[tuple[str, ...]]:
     evaluation = policy.evaluation
-    ess = words.number(evaluation.overlap.ess)
+    ess = f"{evaluation.overlap.ess:,.0f}"
+    who = (_plain(words.shorten(policy.name, 60)), words.mode(policy))
+    if not policy.shown:
+        return [(*who, "all", "refused", "see below", "", "", ess)]
     found = []
     for name, each in evaluation.estimators.items():
         first = name == policy.main
@@ -44,9 +47,8 @@ def _cells(policy: PolicyInput) -> list[tuple[str, ...]]:
         why = each.reason if each.value is None else words.interval(each)
         found.append(
             (
-                _plain(words.shorten(policy.name, 60)),
-                words.mode(policy),
-                _plain(each.setting or name),
+                *who,
+                _plain(words.setting(each, name)),
                 value,
                 _plain(why),
                 _difference(evaluation.vs_logged) if first else "",
@@ -62,7 +64,7 @@ def _difference(estimate: Estimate | None) -> str:
         return ""
     if estimate.value is None:
         return "refused"
-    ends = words.interval(estimate)
+    ends = words.interval(estimate, words.signed)
     return words.signed(estimate.value) + (f" ({ends})" if ends else "")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 from simulator.overlap import MOST_UNSUPPORTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.evaluation import Estimate
     from simulator.overlap import Overlap
     from simulator.reports.given import PolicyInput, ReportInput
@@ -16,8 +19,8 @@ UNKNOWN = "unknown"
 SUSPICIOUS = 0.001  # p-value of the mean weight
 
 TRAINED = (
-    "This is the average over the versions that it went through while learning from the actions that the log's policy took. "
-    "Learning from its own choices it would have become another policy."
+    "This is not what it would earn live: it is the average over the versions that it went through while learning from what "
+    "the log's policy did, and learning from its own choices makes another policy."
 )
 
 
@@ -41,7 +44,7 @@ def signed(value: float) -> str:
     return f"{value:+.4g}"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, spell: Callable[[float], str] = number) -> str:
     """Its ends, "" if there are none.
 
     >>> from simulator.evaluation import Estimate
@@ -50,7 +53,7 @@ def interval(estimate: Estimate) -> str:
     """
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"{number(estimate.low)} to {number(estimate.high)}"
+    return f"{spell(estimate.low)} to {spell(estimate.high)}"
 
 
 def shorten(text: str, most: int) -> str:
@@ -94,6 +97,9 @@ def headline(policy: PolicyInput, report: ReportInput) -> str:
         said = f"left as it is, it would have earned {worth} per decision on this log's contexts, {_versus(policy)}."
     else:
         said = f"trained on the log as it went, it is estimated at {worth} per decision, {_versus(policy)}. {TRAINED}"
+    overlap = policy.evaluation.overlap
+    if suspicious(overlap):
+        said += f" Beware: the mean weight is off (z = {overlap.z:.1f}), so the logged propensities may not be those that were played."
     if not estimate.identifiable:
         said += f" Not to be believed: {sentence(estimate.reason)}"
     return said
@@ -106,7 +112,7 @@ def _versus(policy: PolicyInput) -> str:
     size = f"{number(abs(versus.value))} {'more' if versus.value >= 0 else 'less'} than the log's policy earned"
     if versus.low is None or versus.high is None:
         return size
-    ends = f"difference {signed(versus.low)} to {signed(versus.high)}"
+    ends = f"difference {interval(versus, signed)}"
     if versus.low <= 0 <= versus.high:
         return f"{size}, which may be chance ({ends})"
     return f"{size} ({ends})"
@@ -131,12 +137,30 @@ def weights(overlap: Overlap) -> str:
         f"The mean weight is {number(overlap.mean_weight)}, expected {number(expected)}: "
         f"z = {overlap.z:.2f}, p = {overlap.p_value:.2g}."
     )
-    if overlap.p_value < SUSPICIOUS:
+    if suspicious(overlap):
         return (
             f"{found} That is hardly chance: the logged propensities may not be those that were played, "
             "and then no estimate here is right."
         )
     return f"{found} Nothing speaks against the logged propensities."
+
+
+def suspicious(overlap: Overlap) -> bool:
+    """Whether the mean weight is further off than chance has it."""
+    return overlap.p_value < SUSPICIOUS  # NaN compares false
+
+
+def setting(estimate: Estimate, name: str) -> str:
+    """The estimator's name with its setting, if it has one, to four digits.
+
+    >>> from simulator.evaluation import Estimate
+    >>> setting(Estimate(0.5, 0.4, 0.6, "Student t", True, "", "ClippedIPS(clip=1.324474206)"), "clipped")
+    'ClippedIPS(clip=1.324)'
+    """
+    return (
+        re.sub(r"\d+\.\d+(e[-+]?\d+)?", lambda found: number(float(found[0])), estimate.setting)
+        or name
+    )
 
 
 def expected_weight(overlap: Overlap) -> float:
