@@ -109,9 +109,12 @@ def _overlap(report: ReportInput) -> list[str]:
             ]
         )
     columns = ("policy", "effective sample size", "unsupported mass", "greatest weight", "mean weight", "z", "p")  # fmt: skip
-    return [
+    intro = (
         "<p>How often the log's policy does what the policy asked about would do. A weight is the ratio of their "
-        "probabilities for the logged action; the dashed line is weight 1.</p>",
+        "probabilities for the logged action; the dashed line is weight 1.</p>"
+    )
+    return [
+        intro,
         _table("Overlap of each policy with the log", columns, rows),
         *_grid(found),
     ]

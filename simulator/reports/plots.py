@@ -93,7 +93,8 @@ def _caption(canvas: Any, figure: Figure, width: int = 100) -> None:
 
 
 def _forest(figure: Forest, canvas_class: Any) -> Any:
-    places, y = [], 0.0
+    places: list[float] = []
+    y = 0.0
     for row in figure.rows:
         if row.estimate is None and places:
             y += 0.25

@@ -15,6 +15,8 @@ from simulator.reports import ticks, words
 from simulator.reports.figures import Bars, Figure, Forest, Lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.reports.curves import Column, Curve
     from simulator.reports.figures import Line, Row
 
@@ -72,58 +74,62 @@ def _svg(figure: Figure, width: int, height: float, body: list[str]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A row of a forest plot and where it goes."""
+
+    row: Row
+    y: float  # of its first line's middle
+    reason: tuple[str, ...]  # lines
+
+
+def _placed(rows: Sequence[Row]) -> tuple[list[_Placed], float]:
+    """Rows one below the other, and where they end."""
+    found: list[_Placed] = []
+    y = 14.0
+    for row in rows:
+        if row.estimate is None and found:
+            y += 8
+        reason = tuple(wrap(row.text, REASON)) if row.refused else ()
+        found.append(_Placed(row, y, reason))
+        y += ROW + SPACE * max(0, len(reason) - 1)
+    return found, y - 6
+
+
 def _forest(figure: Forest) -> str:
-    plot_left, plot_right = LABELS + 20, WIDE - FIGURES - 16
-    low, high = _span(figure)
-    x = _Scale(low, high, plot_left, plot_right)
-    body, y = [], 14.0
-    for row in figure.rows:
-        if row.estimate is None:
-            y += 8 if body else 0
-            body.append(_text(4, y + 4, words.shorten(row.label, 110), css="strong"))
-            y += ROW
-        elif row.refused:
-            body.append(_text(20, y + 4, row.label))
-            for part in wrap(row.text, REASON):
-                body.append(_text(plot_left, y + 4, part, css="muted"))
-                y += SPACE
-            y += ROW - SPACE
-        else:
-            body += [_text(20, y + 4, row.label), *_whiskers(row, x, y)]
-            body.append(_text(WIDE - FIGURES, y + 4, row.text))
-            y += ROW
-    bottom = y - 6
-    grid = [
+    left, right = LABELS + 20, WIDE - FIGURES - 16
+    x = _Scale(*_span(figure), left, right)
+    placed, bottom = _placed(figure.rows)
+    body = [
         _line(x(tick), 4, x(tick), bottom, "grid") + _tick_x(x(tick), bottom, tick)
         for tick in x.ticks()
     ]
     if figure.mark is not None:
-        grid.append(_line(x(figure.mark), 4, x(figure.mark), bottom, "mark"))
-    label = _text((plot_left + plot_right) / 2, bottom + 38, figure.x_label, "middle", "muted")
-    # A grid line behind a text would be read as part of it.
-    covers = _covers(figure, plot_left)
-    return _svg(figure, WIDE, bottom + 46, [*grid, *covers, *body, label])
+        body.append(_line(x(figure.mark), 4, x(figure.mark), bottom, "mark"))
+    for each in placed:
+        body += _forest_row(each, x)
+    body.append(_text((left + right) / 2, bottom + 38, figure.x_label, "middle", "muted"))
+    return _svg(figure, WIDE, bottom + 46, body)
 
 
-def _covers(figure: Forest, left: float) -> list[str]:
-    """Blank rectangles behind headings and reasons, where a row is as high as `_forest` has it."""
-    found, y = [], 14.0
-    for row in figure.rows:
-        if row.estimate is None:
-            y += 8 if found or y > 14 else 0
-            found.append(
-                f'<rect class="blank" x="0" y="{y - 14:g}" width="{WIDE}" height="{ROW}"/>'
-            )
-            y += ROW
-        elif row.refused:
-            height = SPACE * len(wrap(row.text, REASON))
-            found.append(
-                f'<rect class="blank" x="{left - 4}" y="{y - 12:g}" width="{WIDE - left}" height="{height + 4}"/>'
-            )
-            y += height + ROW - SPACE
-        else:
-            y += ROW
-    return found
+def _forest_row(placed: _Placed, x: _Scale) -> list[str]:
+    row, y, base = placed.row, placed.y, placed.y + 4
+    if row.estimate is None:
+        heading = _text(4, base, words.shorten(row.label, 110), css="strong")
+        return [_blank(0, y - 14, ROW), heading]
+    label = _text(20, base, row.label)
+    if row.refused:
+        lines = [
+            _text(x.start, base + SPACE * k, line, css="muted")
+            for k, line in enumerate(placed.reason)
+        ]
+        return [_blank(x.start - 4, y - 12, SPACE * len(lines) + 4), label, *lines]
+    return [label, *_whiskers(row, x, y), _text(WIDE - FIGURES, base, row.text)]
+
+
+def _blank(x: float, y: float, height: float) -> str:
+    """Ground behind a text that goes across: a grid line there would be read as part of it."""
+    return f'<rect class="blank" x="{x:g}" y="{y:g}" width="{WIDE - x:g}" height="{height:g}"/>'
 
 
 def _span(figure: Forest) -> tuple[float, float]:

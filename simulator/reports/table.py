@@ -38,7 +38,7 @@ def _cells(policy: PolicyInput) -> list[tuple[str, ...]]:
     who = (_plain(words.shorten(policy.name, 60)), words.mode(policy))
     if not policy.shown:
         return [(*who, "all", "refused", "see below", "", "", ess)]
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, each in evaluation.estimators.items():
         first = name == policy.main
         value = "refused" if each.value is None else words.number(each.value)
