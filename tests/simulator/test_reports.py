@@ -221,15 +221,27 @@ def test_the_markdown_table(three: ReportInput) -> None:
 
 
 def test_a_log_without_pmfs_or_spread() -> None:
-    """Nothing is known of overlap but the weights, which are all 1; rewards are all the same and out of range."""
-    flat = Sample.of(np.full(200, 2.0), np.full(200, 0.5), np.full(200, 0.5))
-    given = report(policy("same", FROZEN, flat))
-    page = html(given)
+    """Nothing is known of overlap but the weights, which are all 1; rewards are all the same."""
+    flat = Sample.of(np.full(200, 1.0), np.full(200, 0.5), np.full(200, 0.5))
+    page = html(report(policy("same", FROZEN, flat)))
     assert not Checked(page).open
     assert "the log has no pmfs" in page
     assert "nothing to clip" in page
-    assert "normal band" in page  # a confidence sequence needs rewards within their range
-    assert "nan" not in page.lower().replace("resonance", "")
+    assert "nan" not in page.lower()
+
+
+def test_rewards_out_of_range_have_no_confidence_sequence() -> None:
+    one = policy("p", FROZEN, sample(0.9))
+    outside = ReportInput("log", logged(one.sample), [one], (0.0, 0.5), ROWS)
+    assert "IPS with a 95 % normal band" in html(outside)
+    assert "IPS with its 95 % confidence sequence" in html(report(one))
+
+
+def test_a_policy_that_never_does_what_was_logged() -> None:
+    never = Sample.of(np.ones(200), np.full(200, 0.5), np.zeros(200))
+    page = html(report(policy("never", FROZEN, never)))
+    assert not Checked(page).open
+    assert "all weights are 0" in page
 
 
 def test_reports_refuse_what_they_cannot_show() -> None:
