@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import isfinite
 from pathlib import Path
 from textwrap import fill
@@ -48,7 +49,9 @@ def png(report: ReportInput, folder: str | PathLike[str]) -> list[Path]:
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
     files = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; the page has the name.
+        warnings.filterwarnings("ignore", r"Glyph \d+")
         for figure in figures.all_of(report):
             canvas = _draw(figure, figure_class)
             file = into / f"{figure.key}.png"

@@ -25,7 +25,7 @@ figcaption { color: var(--muted); font-size: .875rem; max-width: 70ch }
 svg { display: block; width: 100%; min-width: 430px; height: auto; font-size: 13px }
 .wide svg { min-width: 700px }
 svg text { fill: var(--ink) } svg .muted { fill: var(--muted) } svg .strong { font-weight: 600 }
-svg line.grid { stroke: var(--grid) } svg .axis { stroke: var(--axis) } svg .blank { fill: var(--ground) }
+svg .rule { stroke: var(--grid) } svg .axis { stroke: var(--axis) } svg .blank { fill: var(--ground) }
 svg .mark { stroke: var(--muted); stroke-dasharray: 5 4 }
 svg .whisker { stroke: var(--c0); stroke-width: 2 }
 svg .point { fill: var(--c0); stroke: var(--c0) } svg .hollow { fill: var(--ground); stroke: var(--c0); stroke-width: 2 }

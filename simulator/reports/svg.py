@@ -101,7 +101,7 @@ def _forest(figure: Forest) -> str:
     x = _Scale(*_span(figure), left, right)
     placed, bottom = _placed(figure.rows)
     body = [
-        _line(x(tick), 4, x(tick), bottom, "grid") + _tick_x(x(tick), bottom, tick)
+        _line(x(tick), 4, x(tick), bottom, "rule") + _tick_x(x(tick), bottom, tick)
         for tick in x.ticks()
     ]
     if figure.mark is not None:
@@ -164,7 +164,7 @@ def _frame(x: _Scale, y: _Scale, x_label: str, y_label: str) -> list[str]:
     """Grid, ticks and labels of both axes."""
     found = []
     for tick in y.ticks():
-        found.append(_line(x.start, y(tick), x.end, y(tick), "grid"))
+        found.append(_line(x.start, y(tick), x.end, y(tick), "rule"))
         found.append(_text(x.start - 8, y(tick) + 4, ticks.label(tick), "end", "muted"))
     found += [_tick_x(x(tick), y.start, tick) for tick in x.ticks()]
     found.append(_line(x.start, y.start, x.end, y.start, "axis"))
