@@ -1,0 +1,10 @@
+"""Reports of a replay: a page, a table for a pull request, a folder of plots."""
+
+from __future__ import annotations
+
+from simulator.reports.given import PolicyInput, ReportInput
+from simulator.reports.page import html
+from simulator.reports.plots import png
+from simulator.reports.table import markdown
+
+__all__ = ["PolicyInput", "ReportInput", "html", "markdown", "png"]
