@@ -219,6 +219,11 @@ def replay(
     force: Annotated[
         bool, typer.Option("--force", help="Show numbers that should not be believed, too.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page (.html) or a table for a pull request (.md)."),
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write plots as PNG into this folder.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object as the last line.")
     ] = False,
@@ -239,6 +244,8 @@ def replay(
         reward_model=reward_model,
         alpha=alpha,
         force=force,
+        report=report,
+        plots=plots,
         as_json=as_json,
     )
     raise typer.Exit(code)

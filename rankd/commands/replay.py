@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -49,6 +49,8 @@ def replay(
     reward_model: str,
     alpha: float,
     force: bool,
+    report: Path | None,
+    plots: Path | None,
     as_json: bool,
 ) -> int:
     unknown = [name for name in estimators if name not in ESTIMATORS]
@@ -81,11 +83,17 @@ def replay(
             fail(f"{path}: {error}", UNREADABLE)
     if not found.matured:
         fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
-    report = _report(found, estimators, limits, seconds, alpha=alpha, force=force)
+    try:
+        results = _results(found, estimators, limits, alpha=alpha, force=force)
+    except ValueError as error:
+        fail(f"{path}: {error}", UNREADABLE)
+    if report is not None or plots is not None:
+        _write(path, found, results, limits, alpha, report, plots)
+    summary = _summary(found, results, seconds, alpha)
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json.dumps(summary))
     else:
-        _show(report, found, alpha)
+        _show(summary, found, alpha)
     return 0
 
 
@@ -141,38 +149,89 @@ def _progress(*, hidden: bool) -> Progress:
     )
 
 
-def _report(
+class _Result(NamedTuple):
+    """What is said of one policy."""
+
+    evaluation: Evaluation
+    vs_first: Estimate | None
+
+
+def _results(
     found: Pass,
     estimators: Sequence[str],
     limits: tuple[float, float],
-    seconds: float,
     *,
     alpha: float,
     force: bool,
+) -> list[_Result]:
+    first = found.replayed[0].sample
+    results = []
+    for one in found.replayed:
+        estimand = one.target.estimand
+        evaluation = evaluate(
+            one.sample, one.actions, estimand, estimators, limits, alpha=alpha, force=force
+        )
+        versus = None
+        if one.sample is not first and not evaluation.reason:
+            versus = difference(one.sample, first, estimators[0], alpha)
+        results.append(_Result(evaluation, versus))
+    return results
+
+
+def _summary(
+    found: Pass, results: Sequence[_Result], seconds: float, alpha: float
 ) -> dict[str, Any]:
+    """As --json has it."""
     first = found.replayed[0].sample
     own = logged(first, alpha)
     rows = []
-    for one in found.replayed:
-        result = evaluate(
-            one.sample,
-            one.actions,
-            one.target.estimand,
-            estimators,
-            limits,
-            alpha=alpha,
-            force=force,
-        )
-        row = {"policy": one.target.name, "n": result.n, "estimand": one.target.estimand}
-        row |= {"estimators": {name: _plain(each) for name, each in result.estimators.items()}}
-        row |= {"vs_logged": _plain(result.vs_logged)}
-        if one.sample is not first and not result.reason:
-            row |= {"vs_first": _plain(difference(one.sample, first, estimators[0], alpha))}
-        rows.append({**row, **_overlap(result), "seconds": seconds})
-    report: dict[str, Any] = {
+    for one, (evaluation, versus) in zip(found.replayed, results, strict=True):
+        row = {"policy": one.target.name, "n": evaluation.n, "estimand": one.target.estimand}
+        row |= {"estimators": {name: _plain(each) for name, each in evaluation.estimators.items()}}
+        row |= {"vs_logged": _plain(evaluation.vs_logged)}
+        if versus is not None:
+            row |= {"vs_first": _plain(versus)}
+        rows.append({**row, **_overlap(evaluation), "seconds": seconds})
+    summary: dict[str, Any] = {
         "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}
     }
-    return {**report, "decisions": found.decided, "policies": rows}
+    return {**summary, "decisions": found.decided, "policies": rows}
+
+
+def _write(
+    path: str,
+    found: Pass,
+    results: Sequence[_Result],
+    limits: tuple[float, float],
+    alpha: float,
+    report: Path | None,
+    plots: Path | None,
+) -> None:
+    """The report as one page, as a Markdown table, or as a folder of plots."""
+    from simulator.reports import PolicyInput, ReportInput, html, markdown, png
+
+    policies = [
+        PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
+        for one, (evaluation, versus) in zip(found.replayed, results, strict=True)
+    ]
+    given = ReportInput(
+        log=Path(path).name,
+        logged=logged(found.replayed[0].sample, alpha),
+        reward_range=limits,
+        decided=found.decided,
+        alpha=alpha,
+        policies=policies,
+    )
+    try:
+        if report is not None:
+            text = markdown(given) if report.suffix == ".md" else html(given)
+            report.write_text(text, encoding="utf-8")
+        if plots is not None:
+            png(given, plots)
+    except ModuleNotFoundError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
@@ -242,4 +301,4 @@ def _cells(each: dict[str, Any]) -> tuple[str, str, str]:
 def _interval(own: dict[str, Any]) -> str:
     if own["low"] is None:
         return f"{own['value']:.5g}"
-    return f"{own['value']:.5g} (95%: {own['low']:.5g} to {own['high']:.5g})"
+    return f"{own['value']:.5g} ({own['low']:.5g} to {own['high']:.5g})"

@@ -114,6 +114,36 @@ def test_for_people(table: Path) -> None:
     assert "not what it would earn live" in " ".join(shown.out.split())
 
 
+def test_reports_are_written(table: Path, tmp_path: Path) -> None:
+    page, text, plots = tmp_path / "report.html", tmp_path / "report.md", tmp_path / "plots"
+    given = ("--policy", "linucb", "--policy", "uniform", "--estimator", "ips", "--json")
+    written = rankd("replay", str(table), *given, "--report", str(page), "--plots", str(plots))
+    assert written.code == 0, written.err
+    assert "linucb" in page.read_text()
+    assert list(plots.glob("*.png"))
+    assert rankd("replay", str(table), *given, "--report", str(text)).code == 0
+    assert "| linucb" in text.read_text()
+    nowhere = rankd("replay", str(table), *given, "--report", str(tmp_path / "no" / "where.html"))
+    assert nowhere.code == 1
+    assert "No such file" in nowhere.err
+
+
+def test_rewards_outside_their_range_are_refused(table: Path) -> None:
+    shown = rankd(
+        "replay",
+        str(table),
+        "--policy",
+        "uniform",
+        "--estimand",
+        "frozen",
+        "--reward-range",
+        "0",
+        "0.5",
+    )
+    assert shown.code == 2
+    assert "outside" in shown.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
