@@ -16,7 +16,8 @@ from scipy import stats
 
 from policies import Interaction
 from policies.features import with_slot
-from policies.sampler import Purpose, draw, seed as bits, uniform
+from policies.sampler import Purpose, draw, uniform
+from policies.sampler import seed as bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

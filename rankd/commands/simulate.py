@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,10 +72,8 @@ def _play(
     hidden: bool,
 ) -> list[list[Run]]:
     """The runs of each seed."""
-    try:
-        rounds = min(rounds, len(world))  # type: ignore[arg-type]  # data sets have a length, others go on for ever
-    except TypeError:
-        pass
+    if isinstance(world, Sized):  # data sets end, others go on for ever
+        rounds = min(rounds, len(world))
     found = []
     with _progress(hidden=hidden) as progress:
         task = progress.add_task("rounds", total=rounds * seeds)

@@ -76,7 +76,9 @@ def _made(name: str, settings: dict[str, Any], cache: Path | None) -> Environmen
     if name in ENVIRONMENTS:
         kind = ENVIRONMENTS[name]
         if kind is Delayed:
-            own = {key: settings.pop(key) for key in ("late", "spread") if key in settings}
+            own: dict[str, Any] = {
+                key: settings.pop(key) for key in ("late", "spread") if key in settings
+            }
             inner = _made(str(settings.pop("of", "linear")), settings, cache)
             return Delayed(inner, **_checked(Delayed, own))
         made: Environment = kind(**_checked(kind, settings))
