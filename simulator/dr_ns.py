@@ -11,6 +11,13 @@ from __future__ import annotations
 
 from heapq import heappop, heappush, heappushpop
 from math import ceil, inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ROUNDED = 1e-3  # how far a uniform probability may be off, as a share of it
 
 
 class RunningQuantile:
@@ -57,35 +64,41 @@ class Uniform:
     """
 
     def __init__(self, actions: int) -> None:
+        self._actions = actions
         self.c = 1.0 / actions
+
+    def has(self, mu: NDArray[np.float64]) -> bool:
+        """Whether a row's mu is uniform over K actions, but for rounding."""
+        if len(mu) != self._actions:  # c would depend on the context
+            return False
+        return all(abs(p * self._actions - 1.0) <= _ROUNDED for p in mu.tolist())
 
 
 class Adaptive:
-    """The c_t of DR-ns (Dudik, Erhan, Langford & Li 2012, "Sample-efficient Nonstationary Policy Evaluation for
-    Contextual Bandits"): a quantile of the ratios mu(a) / pi(a) seen, taken anew at each acceptance.
+    """The c of DR-ns (Dudik, Erhan, Langford & Li 2012, "Sample-efficient Nonstationary Policy Evaluation for Contextual
+    Bandits"): the q-quantile of the ratios mu / pi of the rows before, at most 1.
 
-    Between two acceptances c stays as it is, so it does not depend on the row that it decides about.
+    Theirs are the ratios of logged actions, and c is renewed at each acceptance. Here a row's ratio is the smallest of all its actions,
+    which the log's pmfs tell: a rare action that pi has come to want lowers c before it was ever logged, and q is the share of
+    contexts in which anything is cut off. And c is renewed at every row: all that their argument needs is that it does not depend on the
+    row that it decides about.
 
     Args:
         quantile: q in [0, 1]. 0 cuts off least: nothing, once the smallest ratio has been seen. More accepts more rows, and
             the policy learns less often from what mu did seldom.
-        c_max: in (0, 1], the c that it begins with, and never exceeds.
 
     Raises:
-        ValueError: an argument is outside its range.
+        ValueError: q is not in [0, 1].
     """
 
-    def __init__(self, quantile: float, c_max: float = 1.0) -> None:
-        if not 0 < c_max <= 1:  # NaN compares false
-            raise ValueError(f"c_max {c_max}: must be in (0, 1]")
+    def __init__(self, quantile: float) -> None:
         self._ratios = RunningQuantile(quantile)
-        self._c_max = c_max
-        self.c = c_max
 
-    def add(self, pi: float, mu: float) -> None:
-        """Takes one row's pi(a) and mu(a) in."""
-        self._ratios.add(mu / pi if pi > 0 else inf)
-
-    def accepted(self) -> None:
-        """A row was accepted, so the next c is due."""
-        self.c = min(self._c_max, self._ratios.value)
+    def next(self, pi: NDArray[np.float64], mu: NDArray[np.float64]) -> float:
+        """c for a row with these pmfs, [K] each, which only later rows' c depend on. The first row has only itself to go by."""
+        seen = mu > 0
+        most = float((pi[seen] / mu[seen]).max())
+        ratio = 1.0 / most if most > 1.0 else 1.0  # below 1 if pi does what mu never does
+        before = self._ratios.value
+        self._ratios.add(ratio)
+        return ratio if before == inf else before

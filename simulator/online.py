@@ -47,8 +47,6 @@ LEAST_ROUNDS = 100  # accepted; fewer are no learning curve
 MOST_CUT = 0.05  # share of pi's actions that acceptance could not give the learner
 Method = Literal["rejection", "dr_ns"]
 
-_ROUNDED = 1e-3  # how far a uniform probability may be off, as a share of it: logs round
-
 
 class Live(Trained):
     """A policy that begins untrained and learns only rows that it would have made itself, as if it had made them.
@@ -107,7 +105,7 @@ class Online:
 class _Row(NamedTuple):
     """What is kept of a row."""
 
-    number: int  # how many decisions came before
+    number: int  # how many events came before
     accepted: bool
     reward: float
     c: float
@@ -132,7 +130,6 @@ def online(
     *,
     method: Method | None = None,
     quantile: float = 0.01,
-    c_max: float = 1.0,
     alpha: float = 0.05,
     progress: Callable[[int], None] | None = None,
 ) -> Online:
@@ -144,8 +141,7 @@ def online(
         reward_model: gives q by its policy's `expected`; learns every matured row on the way. Without one q is 0, which costs DR-ns
             precision only. Rejection does not need it.
         method: None takes rejection for as long as mu is uniform over one number of actions, and DR-ns from there on.
-        quantile: of DR-ns, see `simulator.dr_ns.Adaptive`.
-        c_max: likewise.
+        quantile: of DR-ns, in [0, 1], see `simulator.dr_ns.Adaptive`.
         alpha: in (0, 1), the share of logs whose interval misses the value.
         progress: called after each matured row with their number.
 
@@ -155,7 +151,7 @@ def online(
         LogFormatError: the log is not what its format says, or was thinned (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
     """
-    run = _Run(log.name, target, reward_model, method, Adaptive(quantile, c_max))
+    run = _Run(log.name, target, reward_model, method, Adaptive(quantile))
     waiting: dict[tuple[str, int], _Asked] = {}
     rows: list[_Row] = []
     for number, event in enumerate(log):
@@ -190,7 +186,6 @@ class _Run:
         self._only = method == "rejection"  # then a log that is not uniform is refused
         self._adaptive = adaptive
         self._uniform: Uniform | None = None
-        self._actions = 0  # how many the rows so far had
         self.method: Method = method or "rejection"
 
     def decide(self, decision: Decided, number: int) -> _Asked:
@@ -201,14 +196,12 @@ class _Run:
                 "a row that was left out may have been a round: give a log that was not thinned"
             )
         k, scored = decision.chosen, self._target.score(decision)
-        mu, c = self._mu(decision), self._c(decision)
-        pi = scored.pmf
+        pi, mu = scored.pmf, self._mu(decision)
+        c = self._c(decision, pi, mu)
         at = float(pi[k])
         weight = at / decision.propensity
-        self._adaptive.add(at, decision.propensity)
         played = None
         if self._target.bits(decision) < c * weight:
-            self._adaptive.accepted()
             # A policy may learn from the pmf that was played, and live that would have been its own.
             bases = None if scored.bases is None else scored.bases[:, k]
             played = replace(decision, pmf=pi, propensity=min(at, 1.0), bases=bases)
@@ -233,28 +226,29 @@ class _Run:
         count = len(decision.actions)
         if decision.pmf is not None:
             return decision.pmf
-        if _is_uniform(np.array([decision.propensity]), count):
-            return np.full(count, 1.0 / count)
+        mu = np.full(count, decision.propensity)
+        if Uniform(count).has(mu):
+            return mu
         raise NotIdentifiable(
             f"the log has no pmfs, and the propensity {decision.propensity:.6g} of decision {decision.key} is not that of a uniform "
             f"draw from {count} actions: what the policy would have met live cannot be known; log pmfs"
         )
 
-    def _c(self, decision: Decided) -> float:
+    def _c(self, decision: Decided, pi: NDArray[np.float64], mu: NDArray[np.float64]) -> float:
         """c of this row. The row itself decides only whether rejection ends, which it does once."""
-        if self.method == "rejection":
-            count = len(decision.actions)
-            if self._uniform is None:
-                self._actions, self._uniform = count, Uniform(count)
-            if count == self._actions and _is_uniform(self._mu(decision), count):
-                return self._uniform.c
-            if self._only:
-                raise NotIdentifiable(
-                    f"rejection replay needs a log that is uniform over the same number of actions in every row; decision "
-                    f"{decision.key} is not, so take DR-ns"
-                )
-            self.method = "dr_ns"
-        return self._adaptive.c
+        adaptive = self._adaptive.next(pi, mu)
+        if self.method == "dr_ns":
+            return adaptive
+        self._uniform = self._uniform or Uniform(len(mu))
+        if self._uniform.has(mu):
+            return self._uniform.c
+        if self._only:
+            raise NotIdentifiable(
+                "rejection replay needs a log that is uniform over the same number of actions in every row; decision "
+                f"{decision.key} is not, so take DR-ns"
+            )
+        self.method = "dr_ns"
+        return adaptive
 
     def _expected(self, decision: Decided) -> NDArray[np.float64]:
         model = self._reward_model
@@ -266,10 +260,6 @@ class _Run:
                 f"{model.policy.name} expects no rewards, so it cannot be the reward model"
             )
         return found
-
-
-def _is_uniform(mu: NDArray[np.float64], count: int) -> bool:
-    return float(np.abs(mu * count - 1.0).max()) <= _ROUNDED
 
 
 def _result(name: str, method: Method, rows: list[_Row], alpha: float) -> Online:
@@ -301,7 +291,8 @@ def _result(name: str, method: Method, rows: list[_Row], alpha: float) -> Online
         estimate = float(c @ value / c.sum())
         influence = estimate + c * (value - estimate) / c.mean()
         interval = replace(
-            INTERVALS["normal"](Evidence(influence), alpha), method="Student t of the ratio's influence"
+            INTERVALS["normal"](Evidence(influence), alpha),
+            method="Student t of the ratio's influence",
         )
     curve = np.add.accumulate(own)
     return Online(name, method, estimate, interval, len(own), n, curve, float(cut.mean()))
