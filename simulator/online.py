@@ -267,15 +267,15 @@ def _result(name: str, method: Method, rows: list[_Row], alpha: float) -> Online
     columns = np.array(sorted(rows), np.float64).reshape(n, len(_Row._fields))
     _, accepted, reward, c, value, cut, unsupported = columns.T
     own = reward[accepted == 1.0]
+    if n and unsupported.mean() > MOST_UNSUPPORTED:
+        raise NotIdentifiable(
+            f"{unsupported.mean():.2%} of what the policy does is never done by the log's policy (more than "
+            f"{MOST_UNSUPPORTED:.1%}), so it could not learn from it: log with a uniform share over all actions"
+        )
     if len(own) < LEAST_ROUNDS:
         raise NotIdentifiable(
             f"{len(own)} of {n} rows were accepted as the policy's own, below {LEAST_ROUNDS}: "
             "log more rows, or with more exploration"
-        )
-    if unsupported.mean() > MOST_UNSUPPORTED:
-        raise NotIdentifiable(
-            f"{unsupported.mean():.2%} of what the policy does is never done by the log's policy (more than "
-            f"{MOST_UNSUPPORTED:.1%}), so it could not learn from it: log with a uniform share over all actions"
         )
     if cut.mean() > MOST_CUT:
         raise NotIdentifiable(
