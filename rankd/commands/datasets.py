@@ -38,7 +38,9 @@ def datasets(fetch: str | None, cache: Path | None, as_json: bool) -> int:
     table = Table(title="Data sets", title_justify="left")
     for column in ("name", "rows", "features", "actions", "for", "source", "needs", "licence"):
         table.add_column(
-            column, justify="right" if column in ("rows", "features", "actions") else "left"
+            column,
+            justify="right" if column in ("rows", "features", "actions") else "left",
+            no_wrap=column in ("name", "rows", "for"),
         )
     for each in DATASETS.values():
         use = "simulate" if each.kind == "labelled" else "replay"

@@ -178,6 +178,6 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(EnvironmentSpecError, match="pip download obp==0.4.1"):
+    with pytest.raises(EnvironmentSpecError, match=r"pip download obp==0\.4\.1"):
         log_of("obd-random-men", tmp_path)
     assert not list((tmp_path / "obd" / "random").iterdir())
