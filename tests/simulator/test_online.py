@@ -132,7 +132,7 @@ def test_rejection_is_what_the_learner_earns_live() -> None:
 
 def test_dr_ns_is_what_the_learner_earns_live() -> None:
     found, live, trained = compare(
-        [logged(number, 1600, skew=0.5) for number in range(SEEDS)], SPEC
+        [logged(number, 1400, skew=0.5) for number in range(SEEDS)], SPEC
     )
     check(found, live, trained)
     for each in found:
