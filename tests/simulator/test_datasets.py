@@ -55,7 +55,7 @@ def test_a_csv(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("age,city,class\n31,Delft,yes\n27,,no\n\n40,Gouda,yes\n", encoding="utf-8")
     data = environment_of(f"csv:path={path},label=class")
-    assert data == environment_of(f"csv:path={path},label=class") or data.name == str(path)
+    assert (data.name, len(list(data.rounds(np.random.default_rng(1))))) == (str(path), 3)
     table = from_csv(path, "class")
     assert table.actions == ("no", "yes")
     assert table.labels.tolist() == [1, 0, 1]
@@ -67,7 +67,7 @@ def test_a_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("a,b\n1,2\n", "no column 'label'; *there are a, b"),
+        ("a,b\n1,2\n", "no column 'label' for labels; there are a, b"),
         ("a,label\n1\n", "row 1: 1 cells for 2 columns"),
         ("a,label\n1,\n", "row 1: has no label"),
         ("a,label\nnan,x\n", "row 1"),
@@ -178,6 +178,6 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(EnvironmentSpecError, match="pip download obp==0.4.1"):
+    with pytest.raises(EnvironmentSpecError, match="pip download obp=="):
         log_of("obd-random-men", tmp_path)
     assert not list((tmp_path / "obd" / "random").iterdir())
