@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from simulator.logs import Log
 
 _UCI = "UCI repository, CC BY 4.0"
-_OBD = "the data set's own terms; the package: Apache 2.0" @ dataclass(frozen=True, slots=True)
+_OBD = "the data set's own terms; the package: Apache 2.0"
 
 
+@dataclass(frozen=True, slots=True)
 class DataSet:
     """What is known of a data set without loading it."""
 

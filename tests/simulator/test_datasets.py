@@ -177,7 +177,7 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(EnvironmentSpecError, match="pip download obp=="):
+    with pytest.raises(EnvironmentSpecError, match="pip download --no-deps obp=="):
         log_of("obd-random-men", tmp_path)
     assert not list((tmp_path / "obd").iterdir())
 
@@ -185,7 +185,7 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(
 def test_one_download_brings_all_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    def pip(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         calls.append(command)
         folder = Path(command[command.index("-d") + 1])
         with zipfile.ZipFile(folder / "obp.whl", "w") as wheel:
