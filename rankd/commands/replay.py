@@ -19,6 +19,7 @@ from policies import ModelSpec, PolicyError
 from rankd.commands import fail
 from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
+from simulator.datasets import DATASETS, log_of
 from simulator.estimators import ESTIMATORS
 from simulator.evaluation import Estimate, difference, evaluate, logged
 from simulator.logs import Columns, DsjsonLog, LogFormatError, Matured, open_log
@@ -98,6 +99,11 @@ def replay(
 
 
 def _open(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
+    if path in DATASETS:
+        try:
+            return log_of(path)
+        except (ValueError, OSError) as error:
+            fail(str(error), UNREADABLE)
     if path.startswith(TOPIC) or Path(path).is_dir():
         return open_log(stack.enter_context(open_source(path, app)), app=app)
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from policies import Features
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
     """n rows, each with one right action."""
 

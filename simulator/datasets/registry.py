@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from simulator.datasets.labelled import Labelled
     from simulator.logs import Log
 
-_UCI = "from the UCI repository, which gives it under CC BY 4.0: name the source"
-_OBD = "by ZOZO, given with a package under Apache 2.0; read the data set's own terms before passing it on"
+_UCI = "UCI repository: see there"
+_OBD = "the data set's own terms; the package: Apache 2.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ DATASETS: Mapping[str, DataSet] = {
     for each in (
         _river("ImageSegments", 2_310, 18, 7),
         _river("Phishing", 1_250, 9, 2),
-        _river("Bananas", 5_300, 2, 2, "artificial; from OpenML (1460)"),
+        _river("Bananas", 5_300, 2, 2, "artificial; see OpenML, set 1460"),
         _river("Shuttle", 49_097, 9, 2),
         _sklearn("digits", 1_797, 64, 10),
         _sklearn("iris", 150, 4, 3),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,6 @@ from simulator.environments import EnvironmentSpecError, environment_of
 from simulator.logs import Decided, LogFormatError, Matured
 from simulator.replay import replay
 from simulator.targets import Trained
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SMALL = ("ImageSegments", "Phishing", "iris", "wine", "breast_cancer")
 
@@ -55,7 +54,7 @@ def test_a_csv(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("age,city,class\n31,Delft,yes\n27,,no\n\n40,Gouda,yes\n", encoding="utf-8")
     data = environment_of(f"csv:path={path},label=class")
-    assert data.name == str(path)
+    assert (data.name, len(list(data.rounds(np.random.default_rng(1))))) == (str(path), 3)
     table = from_csv(path, "class")
     assert table.actions == ("no", "yes")
     assert table.labels.tolist() == [1, 0, 1]
@@ -178,6 +177,31 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(EnvironmentSpecError, match=r"pip download obp==0\.4\.1"):
+    with pytest.raises(EnvironmentSpecError, match="pip download --no-deps obp=="):
         log_of("obd-random-men", tmp_path)
-    assert not list((tmp_path / "obd" / "random").iterdir())
+    assert not list((tmp_path / "obd").iterdir())
+
+
+def test_one_download_brings_all_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def pip(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        folder = Path(command[command.index("-d") + 1])
+        with zipfile.ZipFile(folder / "obp.whl", "w") as wheel:
+            for name in DATASETS:
+                if name.startswith("obd-"):
+                    _, behaviour, campaign = name.split("-")
+                    path = obd(tmp_path / "source" / behaviour, ROWS, f"{campaign}.csv")
+                    inside = f"obp/dataset/obd/{behaviour}/{campaign}"
+                    for file in (path, path.with_name("item_context.csv")):
+                        wheel.write(file, f"{inside}/{file.name}")
+            wheel.writestr("../outside.txt", "never written")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    for name in DATASETS:
+        if name.startswith("obd-"):
+            assert len(list(log_of(name, tmp_path / "cache"))) == 4
+    assert len(calls) == 1
+    assert sorted(each.name for each in (tmp_path / "cache" / "obd").iterdir()) == ["bts", "random"]
