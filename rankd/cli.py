@@ -72,6 +72,15 @@ OneApp = Annotated[
 AppName = Annotated[
     str, typer.Option("--app", help="The app. May be left out where the service has only one.")
 ]
+MinExploration = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
+]
+Standardise = Annotated[
+    bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
+]
 Address = Annotated[
     str | None,
     typer.Option(help="host:port of the service. Default: from --data-dir, or localhost:50051."),
@@ -204,12 +213,8 @@ def replay(
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
     ] = None,
-    min_exploration: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
-    ] = 0.05,
-    standardise: Annotated[
-        bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
-    ] = True,
+    min_exploration: MinExploration = 0.05,
+    standardise: Standardise = True,
     reward_model: Annotated[
         str, typer.Option(help="The policy whose expectations dm, dr and their kin use.")
     ] = "linucb",
@@ -266,15 +271,9 @@ def simulate(
     ],
     rounds: Annotated[int, typer.Option(min=1, help="Decisions of each run.")] = 2_000,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy, paired.")] = 5,
-    min_exploration: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
-    ] = 0.05,
-    standardise: Annotated[
-        bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
-    ] = True,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
-    ] = None,
+    min_exploration: MinExploration = 0.05,
+    standardise: Standardise = True,
+    cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Let policies learn live in a world whose truth is known."""
@@ -298,9 +297,7 @@ def datasets(
     fetch: Annotated[
         str | None, typer.Option(help="Download this log, and say where it is.")
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
-    ] = None,
+    cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """List what there is to simulate on and to replay."""

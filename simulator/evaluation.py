@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.estimators import Estimator, create, slope, split, tunings
+from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.estimators.inverse_propensity import IPS
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
@@ -106,8 +106,10 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
     Raises:
         ValueError: there is no such estimator.
     """
+    if _tuned(name):
+        return _refused(f"{name} has a setting that differs between policies")
+    estimator = create(name)
     try:
-        estimator = _fixed(name)
         return _normal(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
     except NotIdentifiable as error:
         return _refused(str(error))
@@ -145,19 +147,15 @@ def _estimate(
 
 def _chosen(name: str, sample: Sample) -> tuple[Estimator[Sample], Sample]:
     """The estimator, and the rows that it may be valued on."""
-    if len(tunings(name, sample, 3)) == 1:
+    if not _tuned(name):
         return create(name), sample
     earlier, later = split(sample)
     return slope(tunings(name, earlier), earlier).chosen, later
 
 
-def _fixed(name: str) -> Estimator[Sample]:
-    try:
-        return create(name)
-    except ValueError as error:
-        if "needs" not in str(error):
-            raise
-        raise NotIdentifiable(f"{name} has a setting that differs between policies") from error
+def _tuned(name: str) -> bool:
+    """Whether it has a setting to choose. Names that there are not are `create`'s to refuse."""
+    return name in ESTIMATORS and ESTIMATORS[name].tuned is not None
 
 
 def _interval(

@@ -28,9 +28,10 @@ from policies.sampler import Purpose, seed, uniform
 from simulator.dr_ns import Adaptive, Uniform
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
-from simulator.logs.events import Decided, LogFormatError, Matured
+from simulator.logs.events import Decided, Matured
 from simulator.overlap import MOST_UNSUPPORTED
 from simulator.targets import Trained
+from simulator.waiting import Waiting, expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,18 +153,15 @@ def online(
         LogFormatError: the log is not what its format says, or was thinned (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
     """
-    run = _Run(log.name, target, reward_model, method, Adaptive(quantile))
-    waiting: dict[tuple[str, int], _Asked] = {}
+    run = _Run(target, reward_model, method, Adaptive(quantile))
+    waiting = Waiting[_Asked](log.name)
     rows: list[_Row] = []
     for number, event in enumerate(log):
         if isinstance(event, Decided):
-            waiting[event.key, event.slot] = run.decide(event, number)
+            waiting.check(event)
+            waiting.put(event, run.decide(event, number))
             continue
-        asked = waiting.pop((event.decision.key, event.decision.slot), None)
-        if asked is None:
-            raise LogFormatError(
-                f"{log.name}: decision {event.decision.key} has a reward and was never made, or has two"
-            )
+        asked = waiting.take(event)
         rows.append(run.mature(asked, event))
         if progress is not None:
             progress(len(rows))
@@ -175,13 +173,11 @@ class _Run:
 
     def __init__(
         self,
-        log: str,
         target: Live,
         reward_model: Model | None,
         method: Method | None,
         adaptive: Adaptive,
     ) -> None:
-        self._log = log
         self._target = target
         self._reward_model = reward_model
         self._only = method == "rejection"  # then a log that is not uniform is refused
@@ -191,11 +187,6 @@ class _Run:
 
     def decide(self, decision: Decided, number: int) -> _Asked:
         """Asks the policy, and whether this row is one of its own."""
-        if decision.weight != 1.0:
-            raise LogFormatError(
-                f"{self._log}: decision {decision.key} stands for {decision.weight:g} decisions (pdrop); "
-                "a row that was left out may have been a round: give a log that was not thinned"
-            )
         k, scored = decision.chosen, self._target.score(decision)
         pi, mu = scored.pmf, self._mu(decision)
         c = self._c(decision, pi, mu)
@@ -252,15 +243,9 @@ class _Run:
         return adaptive
 
     def _expected(self, decision: Decided) -> NDArray[np.float64]:
-        model = self._reward_model
-        if model is None:
+        if self._reward_model is None:
             return np.zeros(len(decision.actions))
-        found = model.expected(decision.context, decision.actions)
-        if found is None:
-            raise ValueError(
-                f"{model.policy.name} expects no rewards, so it cannot be the reward model"
-            )
-        return found
+        return expected(self._reward_model, decision)
 
 
 def _result(name: str, method: Method, rows: list[_Row], alpha: float) -> Online:

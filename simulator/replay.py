@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from simulator.logs.events import Decided, LogFormatError
+from simulator.logs.events import Decided
 from simulator.sample import Sample
+from simulator.waiting import Waiting, expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.model import Model
-    from simulator.logs.events import Log, Matured
+    from simulator.logs.events import Log
     from simulator.targets import Target
 
 _COLUMNS = 9  # of a Sample
@@ -88,26 +89,18 @@ def replay(
             no estimator here weighs.
         ValueError: a number cannot be an estimator's; see Sample.
     """
-    waiting: dict[tuple[str, int], _Asked] = {}
+    waiting = Waiting[_Asked](log.name)
     found = [_Rows() for _ in targets]
     decided = matured = 0
     for event in log:
         if isinstance(event, Decided):
-            if event.weight != 1.0:
-                raise LogFormatError(
-                    f"{log.name}: decision {event.key} stands for {event.weight:g} decisions (pdrop); "
-                    "replay has no weights for rows: give a log that was not thinned"
-                )
-            q = None if reward_model is None else _expected(reward_model, event)
+            waiting.check(event)
+            q = None if reward_model is None else expected(reward_model, event)
             rows = [_row(event, target.pmf(event), q) for target in targets]
-            waiting[event.key, event.slot] = _Asked(len(event.actions), decided, rows)
+            waiting.put(event, _Asked(len(event.actions), decided, rows))
             decided += 1
             continue
-        asked = waiting.pop((event.decision.key, event.decision.slot), None)
-        if asked is None:
-            raise LogFormatError(
-                f"{log.name}: decision {event.decision.key} has a reward and was never made, or has two"
-            )
+        asked = waiting.take(event)
         matured += 1
         for rows_of, target, row in zip(found, targets, asked.rows, strict=True):
             rows_of.numbers.append(asked.number)
@@ -115,7 +108,7 @@ def replay(
             rows_of.columns.append([event.reward, *row])
             target.learn(event)
         if reward_model is not None:
-            _learn(reward_model, event)
+            reward_model.learn([event.decision.interaction(event.reward)])
         if progress is not None:
             progress(matured)
     replayed = [_replayed(target, rows) for target, rows in zip(targets, found, strict=True)]
@@ -151,16 +144,3 @@ def _replayed(target: Target, rows: _Rows) -> Replayed:
     columns = np.array(rows.columns, np.float64).reshape(-1, _COLUMNS)[order]
     sample = Sample(*(np.ascontiguousarray(column) for column in columns.T))
     return Replayed(target, sample, np.array(rows.actions, np.int64)[order])
-
-
-def _expected(model: Model, decision: Decided) -> NDArray[np.float64]:
-    found = model.expected(decision.context, decision.actions)
-    if found is None:
-        raise ValueError(
-            f"{model.policy.name} expects no rewards, so it cannot be the reward model"
-        )
-    return found
-
-
-def _learn(model: Model, event: Matured) -> None:
-    model.learn([event.decision.interaction(event.reward)])

@@ -12,12 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from policies import Interaction
 from policies.features import with_slot
 from policies.sampler import Purpose, draw, uniform
 from policies.sampler import seed as bits
+from simulator.intervals.interval import Evidence
+from simulator.intervals.normal import normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -167,5 +168,5 @@ def spread(values: NDArray[np.float64], alpha: float = 0.05) -> Spread:
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Spread(mean, None, None)
-    half = float(stats.t.ppf(1 - alpha / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return Spread(mean, mean - half, mean + half)
+    interval = normal(Evidence(values), alpha)
+    return Spread(mean, interval.low, interval.high)

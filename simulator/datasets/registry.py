@@ -39,32 +39,23 @@ class DataSet:
     """The Labelled or Log; given a folder where downloads are kept."""
 
 
-def _river(name: str, rows: int, features: int, actions: int, licence: str = _UCI) -> DataSet:
+def _labelled(
+    load: Callable[[str], Labelled],
+    source: str,
+    needs: str,
+    name: str,
+    rows: int,
+    features: int,
+    actions: int,
+    licence: str = _UCI,
+) -> DataSet:
     return DataSet(
-        name,
-        "labelled",
-        rows,
-        features,
-        actions,
-        "inside River",
-        licence,
-        "",
-        lambda _: from_river(name),
+        name, "labelled", rows, features, actions, source, licence, needs, lambda _: load(name)
     )
 
 
-def _sklearn(name: str, rows: int, features: int, actions: int) -> DataSet:
-    return DataSet(
-        name,
-        "labelled",
-        rows,
-        features,
-        actions,
-        "inside scikit-learn",
-        _UCI,
-        "scikit-learn",
-        lambda _: from_sklearn(name),
-    )
+_river = partial(_labelled, from_river, "inside River", "")
+_sklearn = partial(_labelled, from_sklearn, "inside scikit-learn", "scikit-learn")
 
 
 def _obd(behaviour: str, campaign: str) -> DataSet:

@@ -1,0 +1,72 @@
+"""What a pass over a log needs, whatever it asks: decisions that wait for their rewards, and the reward model's answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from simulator.logs.events import LogFormatError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from policies.model import Model
+    from simulator.logs.events import Decided, Matured
+
+T = TypeVar("T")
+
+
+class Waiting(Generic[T]):
+    """Something for each decision whose reward is not final yet.
+
+    Args:
+        log: its name, for messages.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._log = log
+        self._waiting: dict[tuple[str, int], T] = {}
+
+    def check(self, decision: Decided) -> None:
+        """Refuses a decision that stands for others.
+
+        Raises:
+            LogFormatError: the log was thinned (`pdrop`), and no estimator here weighs rows.
+        """
+        if decision.weight != 1.0:
+            raise LogFormatError(
+                f"{self._log}: decision {decision.key} stands for {decision.weight:g} decisions (pdrop); "
+                "there are no weights for rows here: give a log that was not thinned"
+            )
+
+    def put(self, decision: Decided, kept: T) -> None:
+        """Keeps it until the decision's reward is final."""
+        self._waiting[decision.key, decision.slot] = kept
+
+    def take(self, matured: Matured) -> T:
+        """What was kept for the decision whose reward this is.
+
+        Raises:
+            LogFormatError: the decision was never made, or has had its reward.
+        """
+        key = matured.decision.key
+        try:
+            return self._waiting.pop((key, matured.decision.slot))
+        except KeyError:
+            raise LogFormatError(
+                f"{self._log}: decision {key} has a reward and was never made, or has two"
+            ) from None
+
+
+def expected(model: Model, decision: Decided) -> NDArray[np.float64]:
+    """The reward that the reward model expects of each action, [K].
+
+    Raises:
+        ValueError: its policy expects none.
+    """
+    found = model.expected(decision.context, decision.actions)
+    if found is None:
+        raise ValueError(
+            f"{model.policy.name} expects no rewards, so it cannot be the reward model"
+        )
+    return found
