@@ -12,8 +12,8 @@ Which interval stands beside an estimate:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.estimators.inverse_propensity import IPS
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from simulator.intervals import ConfidenceInterval
-    from simulator.sample import Sample
+    from simulator.sample import Column, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,13 @@ def evaluate(
     """
     overlap = Overlap.of(sample)
     reason = refusal(sample, actions=actions) or ""
+    refused = reason and not force
+    valued = {name: reason if refused else _valued(name, sample) for name in names}
     found = {
-        name: _estimate(name, sample, estimand, reward_range, alpha, reason, force)
-        for name in names
+        name: _estimate(each, estimand, reward_range, alpha, reason)
+        for name, each in valued.items()
     }
-    versus = _versus(names[0], sample, alpha, reason, force)
+    versus = _versus(valued[names[0]], alpha, reason)
     return Evaluation(len(sample), found, versus, overlap, reason)
 
 
@@ -115,22 +117,35 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         return _refused(str(error))
 
 
+class _Valued(NamedTuple):
+    """An estimator, the rows that it may be valued on, and its influence there."""
+
+    estimator: Estimator[Sample]
+    rows: Sample
+    influence: Column
+
+
+def _valued(name: str, sample: Sample) -> _Valued | str:
+    """Or why it has no value."""
+    try:
+        estimator, rows = _chosen(name, sample)
+        return _Valued(estimator, rows, estimator.influence(rows))
+    except NotIdentifiable as error:
+        return str(error)
+
+
 def _estimate(
-    name: str,
-    sample: Sample,
+    valued: _Valued | str,
     estimand: str,
     reward_range: tuple[float, float],
     alpha: float,
     reason: str,
-    force: bool,
 ) -> Estimate:
-    if reason and not force:
-        return _refused(reason)
+    if isinstance(valued, str):
+        return _refused(valued)
+    estimator, rows, influence = valued
+    evidence = Evidence(influence, rows, reward_range, adaptive=estimand != FROZEN)
     try:
-        estimator, rows = _chosen(name, sample)
-        setting = repr(estimator) if estimator.settings else ""
-        influence = estimator.influence(rows)
-        evidence = Evidence(influence, rows, reward_range, adaptive=estimand != FROZEN)
         interval = _interval(estimator, evidence, estimand, alpha)
     except NotIdentifiable as error:
         return _refused(str(error))
@@ -141,7 +156,7 @@ def _estimate(
         interval.method,
         not reason,
         reason,
-        setting,
+        repr(estimator) if estimator.settings else "",
     )
 
 
@@ -169,18 +184,11 @@ def _interval(
     return INTERVALS["normal"](evidence, alpha)
 
 
-def _versus(name: str, sample: Sample, alpha: float, reason: str, force: bool) -> Estimate:
-    if reason and not force:
-        return _refused(reason)
-    try:
-        estimator, rows = _chosen(name, sample)
-        evidence = Evidence(estimator.influence(rows) - rows.reward)
-    except NotIdentifiable as error:
-        return _refused(str(error))
-    found = _normal(evidence, alpha)
-    return Estimate(
-        found.value, found.low, found.high, found.interval, not reason, reason or found.reason
-    )
+def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
+    if isinstance(valued, str):
+        return _refused(valued)
+    found = _normal(Evidence(valued.influence - valued.rows.reward), alpha)
+    return replace(found, identifiable=not reason, reason=reason or found.reason)
 
 
 def _normal(evidence: Evidence, alpha: float) -> Estimate:
