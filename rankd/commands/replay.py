@@ -20,7 +20,7 @@ from rankd.commands import fail
 from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
-from simulator.estimators import ESTIMATORS
+from simulator.estimators import ESTIMATORS, MRDR
 from simulator.evaluation import Estimate, difference, evaluate, logged
 from simulator.logs import Columns, DsjsonLog, LogFormatError, Matured, open_log
 from simulator.replay import replay as replay_log
@@ -57,6 +57,10 @@ def replay(
     unknown = [name for name in estimators if name not in ESTIMATORS]
     if unknown:
         fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
+    if MRDR.name in estimators:
+        fail(
+            "--estimator mrdr: needs a reward model that was fitted for it, and the command fits none; take dr"
+        )
     with ExitStack() as stack:
         log = _open(path, app, columns, stack)
         try:
