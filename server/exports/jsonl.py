@@ -21,8 +21,8 @@ from policies import state_sha256
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.exports.lines import line_of, payload_of, record_of
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
-from server.learning.envelope import EnvelopeError, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

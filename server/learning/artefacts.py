@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from server.files import replace
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
-from server.learning.envelope import EnvelopeError, seal, unseal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import structlog
 
 from rankd.v1 import internal_pb2
 from server.files import replace
-from server.learning.envelope import EnvelopeError, seal_parts, unseal
+from server.fold.envelope import EnvelopeError, seal_parts, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

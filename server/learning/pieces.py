@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
-from server.learning.envelope import EnvelopeError, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

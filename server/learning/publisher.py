@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rankd.v1 import internal_pb2
 from server.files import replace
-from server.learning.envelope import EnvelopeError, seal, unseal
+from server.fold.envelope import EnvelopeError, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies import state_sha256
+from server.fold.envelope import EnvelopeError
 from server.fold.records import LogError
 from server.journal.store import JournalReader
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
-from server.learning.envelope import EnvelopeError
 from server.learning.pieces import artefact_in
 from server.learning.retention import beginning
 

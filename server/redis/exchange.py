@@ -10,7 +10,7 @@ import structlog
 
 from rankd.v1 import internal_pb2
 from server.files import replace
-from server.learning.envelope import EnvelopeError, unseal
+from server.fold.envelope import EnvelopeError, unseal
 from server.redis.register import AUDIT_SECONDS, Register, UnreadableError, Value, Version
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from policies import PolicyError, state_sha256
 from rankd.v1 import admin_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
 from server.fold.settings import FoldSettings
 from server.journal.client import JournalFullError, JournalUnavailableError
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
-from server.learning.envelope import EnvelopeError, seal, unseal
 from server.learning.pieces import pieces_of
 from server.serving.errors import (
     FailedPreconditionError,

@@ -10,8 +10,8 @@ import structlog
 
 from policies import Model, PolicyError
 from rankd.v1 import internal_pb2
+from server.fold.envelope import EnvelopeError, unseal
 from server.fold.settings import FoldSettings
-from server.learning.envelope import EnvelopeError, unseal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from simulator.logs.arrays import ArraysLog, read_npz
 from simulator.logs.dsjson import DsjsonLog
 from simulator.logs.events import Decided, Event, Log, LogFormatError, Matured, Skipped
-from simulator.logs.lines import open_bytes
+from simulator.logs.lines import is_packed, open_bytes, unpacking
 from simulator.logs.tabular import Columns, CsvLog, ParquetLog
 from simulator.logs.vw_text import VwTextLog
 
@@ -84,8 +84,10 @@ def open_log(
             f"{source}: data folders and topics are opened by the rankd command; in Python give the opened log. "
             f"Else give {FORMATS}"
         )
-    with open_bytes(path) as file:
+    with open_bytes(path) as file, unpacking(path):
         head = file.read(_HEAD)
+    if not head:
+        raise LogFormatError(f"{path}: the file is empty. Give {FORMATS}")
     return _file(path, head, app, columns, reward_range)
 
 
@@ -97,16 +99,21 @@ def _file(
     reward_range: tuple[float, float] | None,
 ) -> Log:
     """The log in a file that begins with `head`. What it says counts more than its name."""
-    if head.startswith(b'{"rankd_export":'):
+    own, table, arrays = (head.startswith(mark) for mark in (b'{"rankd_export":', b"PAR1", b"PK"))
+    if (own or table or arrays) and is_packed(path):
+        raise LogFormatError(
+            f"{path}: only text is read as gzip has packed it; unpack it first: gunzip"
+        )
+    if own:
         return _export(path, app)
-    if head.startswith(b"PAR1"):
+    if table:
         from simulator.logs.batches import parquet_columns
         from simulator.logs.rankd_table import RankdTableLog, is_export
 
         if columns is None and is_export(parquet_columns(str(path))):
             return RankdTableLog(path, app, reward_range)
         return ParquetLog(path, columns, reward_range)
-    if head.startswith(b"PK"):
+    if arrays:
         return read_npz(path, reward_range)
     if {".csv", ".tsv"} & set(path.suffixes) or columns is not None:
         return CsvLog(path, columns, reward_range)
@@ -119,11 +126,11 @@ def _file(
 
 
 def _export(path: Path, app: str | None) -> Log:
+    from server.exports.jsonl import ExportSource
     from server.fold.records import LogError
-    from simulator.logs.rankd_export import ExportRecords
     from simulator.logs.rankd_log import RankdLog
 
     try:
-        return RankdLog(ExportRecords(path), app, str(path))
+        return RankdLog(ExportSource(path), app, str(path))
     except LogError as error:
         raise LogFormatError(str(error)) from error

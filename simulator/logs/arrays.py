@@ -67,7 +67,9 @@ class ArraysLog:
         missing = [key for key in _NEEDED if key not in given]
         if missing or not {"pscore", "pi_b"} & given.keys():
             what = ", ".join(missing) or "pscore (or pi_b)"
-            raise LogFormatError(f"{name}: {what} is missing; found {', '.join(feedback)}")
+            raise LogFormatError(
+                f"{name}: {what} is missing; found {', '.join(feedback) or 'nothing'}. Save the arrays under these names"
+            )
         try:
             self._arrays = {key: np.asarray(value, np.float64) for key, value in given.items()}
         except (ValueError, TypeError) as error:
@@ -102,7 +104,7 @@ class ArraysLog:
         )
         propensity = probability(propensity, "pscore")
         context = _numbers(arrays["context"][i]).encode()
-        return Decided(str(i), slot, context, self._actions, chosen, pmf, propensity)
+        return Decided(str(i), slot, context, self._actions, chosen, pmf, propensity, at=i)
 
     def _check_shapes(self) -> None:
         arrays = self._arrays

@@ -37,7 +37,9 @@ def parquet_rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 batch = next(batches, None)
                 rows = [] if batch is None else batch.to_pylist()
             except (OSError, ValueError) as error:  # pyarrow's own errors are these
-                raise LogFormatError(f"{path}, after row {number}: {error}") from error
+                raise LogFormatError(
+                    f"{path}, after row {number}: {error}; copy the file again"
+                ) from error
             if batch is None:
                 return
             for row in rows:
@@ -55,4 +57,6 @@ def _open(path: str) -> Any:
     try:
         return pq.ParquetFile(path)
     except ValueError as error:
-        raise LogFormatError(f"{path}: not a Parquet file: {error}") from error
+        raise LogFormatError(
+            f"{path}: not a whole Parquet file ({error}); if it was cut short, nothing of it can be read: copy it again"
+        ) from error

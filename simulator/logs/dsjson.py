@@ -23,8 +23,9 @@ import numpy as np
 
 from simulator.logs.dsjson_slots import Outcome, slots_of
 from simulator.logs.events import Decided, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, numbered
+from simulator.logs.lines import FileLog, line, lines
 from simulator.logs.named import Named, encode_all
+from simulator.logs.times import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +43,23 @@ class DsjsonLog(FileLog):
     """A file of dsjson: see `events.Log`. `Decided.raw` is the line's object."""
 
     def events(self) -> Iterator[Event]:
-        for number, text in numbered(self.path):
-            if not text.startswith("{"):
-                if text.strip():
+        for each in lines(self.path):
+            if not each.text.startswith("{"):
+                if each.text.strip():
                     self.counters[Skipped.NOT_AN_OBJECT] += 1
                 continue
-            with line(self.name, number):
-                found = self._read(json.loads(text, parse_constant=_refuse), str(number))
+            with line(self.name, each.number):
+                try:
+                    raw = json.loads(each.text, parse_constant=_refuse)
+                except json.JSONDecodeError:
+                    if not each.unfinished:
+                        raise
+                    self.cut_short()
+                    return
+                found = self._read(raw, each.number)
             yield from found
 
-    def _read(self, raw: dict[str, Any], number: str) -> list[Event]:
+    def _read(self, raw: dict[str, Any], number: int) -> list[Event]:
         """The events of one line."""
         if raw.get("_skipLearn") is True:
             self.counters[Skipped.SKIP_LEARN] += 1
@@ -67,23 +75,22 @@ class DsjsonLog(FileLog):
             raise ValueError("c._multi: must be a list of at least one action, each an object")
         actions = _actions(multi)
         event = raw.get("EventId")
-        key = event if isinstance(event, str) and event else number
+        key = event if isinstance(event, str) and event else str(number)
         if "_outcomes" in raw:
             outcomes = slots_of(raw, key, len(multi))
         else:
             outcomes = [_outcome(raw, key, len(multi))]
-        weight = _weight(raw)
         return [
-            event for one in outcomes for event in self._slot(raw, shared, actions, one, weight)
+            event for one in outcomes for event in self._slot(raw, number, shared, actions, one)
         ]
 
     def _slot(
         self,
         raw: dict[str, Any],
+        number: int,
         shared: dict[str, Any],
         actions: ActionSet,
         outcome: Outcome,
-        weight: float,
     ) -> Iterator[Event]:
         context = Named()
         context.json(shared, unescaped)
@@ -102,7 +109,9 @@ class DsjsonLog(FileLog):
             outcome.pmf,
             outcome.propensity,
             raw=raw,
-            weight=weight,
+            weight=_weight(raw),
+            at=number,
+            time_us=_time(raw),
         )
         yield decided
         if outcome.cost is None:
@@ -138,7 +147,9 @@ def _outcome(raw: dict[str, Any], key: str, count: int) -> Outcome:
     elif pmf is not None:
         propensity = probability(float(pmf[chosen]), "p")
     else:
-        raise ValueError("_label_probability is missing")
+        raise ValueError(
+            "_label_probability is missing: without the probability with which the action was drawn, nothing can be estimated"
+        )
     cost = _number(raw, "_label_cost") if "_label_cost" in raw else None
     slot = raw.get("Slot")  # in rankd's exports, which have one line for each slot
     key = f"{key}/{slot}" if isinstance(slot, str) and slot else key
@@ -203,6 +214,14 @@ def _weight(raw: dict[str, Any]) -> float:
     if not 0.0 <= dropped < 1.0:
         raise ValueError(f"pdrop is {dropped}: must be in [0, 1)")
     return 1.0 / (1.0 - dropped)
+
+
+def _time(raw: dict[str, Any]) -> int | None:
+    """VW passes over it, so whatever is no time is none."""
+    try:
+        return microseconds(raw["Timestamp"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _number(raw: dict[str, Any], name: str) -> float:

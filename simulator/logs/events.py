@@ -41,6 +41,7 @@ class Skipped(StrEnum):
     SKIP_LEARN = "skip_learn"  # dsjson: the line says `_skipLearn`
     NOT_AN_OBJECT = "checkpoint_lines"  # dsjson: lines that do not begin with "{"
     UNLABELLED = "unlabelled"  # decisions whose reward the log does not have
+    CUT_SHORT = "cut_short"  # a last line that was not written to its end: 1 or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,20 @@ class Decided:
     raw: object | None = None
     # How many decisions it stands for, where only a share of them was logged.
     weight: float = 1.0
+    # Number of its line, row or record in the log, in the log's own counting; None where there is none. For messages.
+    at: int | None = None
+    time_us: int | None = (
+        None  # when it was made, microseconds since 1970; None where the log does not say
+    )
 
     def __post_init__(self) -> None:
         count = len(self.actions)
         if not 0 <= self.chosen < count:
             raise ValueError(f"action number {self.chosen + 1} was chosen, of {count} actions")
         if not 0.0 < self.propensity <= 1.0:
-            raise ValueError(f"the propensity is {self.propensity}: must be in (0, 1]")
+            raise ValueError(
+                f"the propensity is {self.propensity}: must be in (0, 1], the probability with which the action was drawn"
+            )
         if not (self.weight > 0.0 and math.isfinite(self.weight)):
             raise ValueError(f"the weight is {self.weight}: must be positive and finite")
         if self.pmf is not None:
@@ -100,7 +108,9 @@ class Matured:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.reward):
-            raise ValueError(f"the reward is {self.reward}: must be finite")
+            raise ValueError(
+                f"the reward is {self.reward}: must be finite; leave it out where it is not known"
+            )
 
 
 Event = Decided | Matured
@@ -139,7 +149,9 @@ def probability(value: float, what: str) -> float:
         ValueError: it is not in (0, 1].
     """
     if not 0.0 < value <= 1.0 + _ROUNDING:  # NaN compares false
-        raise ValueError(f"{what} is {value}: must be in (0, 1]")
+        raise ValueError(
+            f"{what} is {value}: must be in (0, 1], the probability with which the action was drawn"
+        )
     return min(value, 1.0)
 
 
@@ -148,4 +160,6 @@ def _check_pmf(pmf: NDArray[np.float64], count: int) -> None:
         raise ValueError(f"the pmf has {pmf.shape} entries for {count} actions")
     lowest, total = float(pmf.min()), float(pmf.sum())
     if not (lowest >= 0.0 and abs(total - 1.0) <= _ROUNDING):
-        raise ValueError(f"the pmf's least entry is {lowest}, its sum {total}: must be >= 0 and 1")
+        raise ValueError(
+            f"the pmf's least entry is {lowest}, its sum {total}: must be >= 0 and 1; give the probabilities of all actions"
+        )

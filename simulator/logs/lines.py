@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.logs.events import LogFormatError
+from simulator.logs.events import LogFormatError, Skipped
 
 if TYPE_CHECKING:
     import os
@@ -20,32 +21,79 @@ if TYPE_CHECKING:
 GZIP = b"\x1f\x8b"
 
 
+def is_packed(path: Path) -> bool:
+    """Whether the file was packed by gzip."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes, unpacked if it was packed by gzip."""
-    file = path.open("rb")
-    packed = file.read(len(GZIP)) == GZIP
-    file.seek(0)
-    if not packed:
-        return file
-    file.close()
+    if not is_packed(path):
+        return path.open("rb")
     return gzip.open(path, "rb")  # type: ignore[return-value]  # it has all that is used here
 
 
-def numbered(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text without its end) of each line.
+@contextmanager
+def unpacking(path: Path, number: int | None = None) -> Iterator[None]:
+    """Reads from what `open_bytes` gave, where a damaged gzip file makes itself felt.
+
+    Raises:
+        LogFormatError: the file was cut short, or its checksum is another.
+    """
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        where = "" if number is None else f", after line {number}"
+        raise LogFormatError(
+            f"{path}{where}: the gzip file was cut short or is damaged ({error}): copy it again; "
+            "`gzip -dc` gives what can be read of it"
+        ) from error
+
+
+class Line(NamedTuple):
+    """One line of a text file."""
+
+    number: int  # from 1
+    text: str  # with its end
+    last: bool  # whether it is the last and has no end, so it may not be all there
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether what is wrong with it may be that it was not written to its end. A file of one line is no such case."""
+        return self.last and self.number > 1
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """The lines of a text file in UTF-8.
+
+    A character that was cut at the very end of a file is left out.
 
     Raises:
         LogFormatError: a line is not UTF-8, or the file is not all there (gzip).
     """
     number = 0
     with open_bytes(path) as file:
-        try:
-            for number, data in enumerate(file, 1):
-                yield number, data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise LogFormatError(f"{path}, line {number}: not UTF-8 text") from error
-        except EOFError as error:
-            raise LogFormatError(f"{path}, after line {number}: the file was cut short") from error
+        while True:
+            with unpacking(path, number):
+                data = file.readline()
+            if not data:
+                return
+            number += 1
+            last = not data.endswith(b"\n")
+            yield Line(number, _decoded(path, data, number, last), last)
+
+
+def _decoded(path: Path, data: bytes, number: int, last: bool) -> str:
+    codec = "utf-8-sig" if number == 1 else "utf-8"
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        if last and number > 1 and error.end == len(data) and error.reason.startswith("unexpected"):
+            return data[: error.start].decode(codec)
+        raise LogFormatError(
+            f"{path}, line {number}: not UTF-8 text; convert it, as by `iconv -f LATIN1 -t UTF-8`"
+        ) from error
 
 
 @contextmanager
@@ -68,6 +116,9 @@ class FileLog:
         reward_range: (lowest, highest) reward that can be, where it is known.
     """
 
+    what = "line"
+    """What is counted by the numbers in its messages, and by `Decided.at`."""
+
     def __init__(
         self, path: str | os.PathLike[str], reward_range: tuple[float, float] | None = None
     ) -> None:
@@ -82,6 +133,10 @@ class FileLog:
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()
         return self.events()
+
+    def cut_short(self) -> None:
+        """Notes that the last line is not all there. A file may be read twice in one pass, and has one such line."""
+        self.counters[Skipped.CUT_SHORT] = 1
 
     def events(self) -> Iterator[Event]:
         """The events from the beginning; counts into `counters`."""

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rankd.v1 import log_pb2 as pb
+from server.exports.jsonl import ExportSource
 from server.fold.interactions import interactions
 from server.fold.joined import JoinFold
 from server.fold.records import LogError
@@ -43,7 +44,7 @@ class RankdLog:
     Events at rest are kept as places in the log, as the learner keeps them; payloads are read again.
 
     Args:
-        source: for instance server.learning.source.FolderSource, or rankd_export.ExportRecords.
+        source: for instance server.learning.source.FolderSource, or server.exports.jsonl.ExportSource.
         app: may be left out where there is one.
         name: for messages.
 
@@ -72,7 +73,7 @@ class RankdLog:
             try:
                 settings = self._first_settings()
             except LogError as error:
-                raise LogFormatError(f"{self.name}: {error}") from error
+                raise _refused(self.name, error) from error
             if settings is not None:
                 self._widen(settings)
         return self._range
@@ -87,8 +88,10 @@ class RankdLog:
                     settings = fold.settings
                     self._widen(settings)
                 yield event
+            if isinstance(self._source, ExportSource) and not self._source.complete:
+                self.counters[Skipped.CUT_SHORT] = 1
         except LogError as error:
-            raise LogFormatError(f"{self.name}: {error}") from error
+            raise _refused(self.name, error) from error
         finally:
             if fold.settings is not None:
                 self._widen(fold.settings)
@@ -118,6 +121,12 @@ class RankdLog:
     def _widen(self, settings: FoldSettings) -> None:
         low, high = self._range or (settings.reward_min, settings.reward_max)
         self._range = min(low, settings.reward_min), max(high, settings.reward_max)
+
+
+def _refused(name: str, error: LogError) -> LogFormatError:
+    """The error with the log's name, which those of an export have already."""
+    text = str(error)
+    return LogFormatError(text if text.startswith(name) else f"{name}: {text}")
 
 
 class _Replay(JoinFold):
@@ -164,6 +173,8 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
                     one.propensity,
                     one.bases,
                     record,
+                    at=record.sequence,
+                    time_us=record.log_time_us,
                 ),
                 one.reward,
             )

@@ -39,6 +39,8 @@ class RankdTableLog(FileLog):
             are several apps and none was chosen.
     """
 
+    what = "row"
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -53,13 +55,15 @@ class RankdTableLog(FileLog):
     def events(self) -> Iterator[Event]:
         app = self.app
         for number, row in parquet_rows(self.name):
-            with line(self.name, number, "row"):
+            with line(self.name, number, self.what):
                 if self.app is None and app not in (None, row["app"]):
-                    raise ValueError(f"apps {app!r} and {row['app']!r}: choose one with app=")
+                    raise ValueError(
+                        f"apps {app!r} and {row['app']!r}: choose one with app= (--app)"
+                    )
                 app = row["app"] if self.app is None else app
                 if row["app"] != app:
                     continue
-                matured = Matured(_decided(row), float(row["reward"]))
+                matured = Matured(_decided(row, number), float(row["reward"]))
             yield matured.decision
             yield matured
 
@@ -69,7 +73,7 @@ def is_export(columns: Sequence[str]) -> bool:
     return COLUMNS.issubset(columns)
 
 
-def _decided(row: dict[str, Any]) -> Decided:
+def _decided(row: dict[str, Any], number: int) -> Decided:
     context = Named()
     _add(context, row["context"])
     features = []
@@ -87,6 +91,7 @@ def _decided(row: dict[str, Any]) -> Decided:
         np.array(row["pmf"]),
         probability(row["propensity"], "propensity"),
         raw=row,
+        at=number,
     )
 
 

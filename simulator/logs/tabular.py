@@ -10,8 +10,6 @@ Where the whole pmf was logged, a column `pmf:a` has the probability of action a
 from __future__ import annotations
 
 import csv
-import io
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,13 +17,13 @@ import numpy as np
 
 from simulator.logs.batches import parquet_columns, parquet_rows
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, open_bytes
+from simulator.logs.lines import FileLog, line, lines
 from simulator.logs.named import Named, encode_all
 from simulator.logs.shapes import encode
+from simulator.logs.times import microseconds
 
 if TYPE_CHECKING:
     import os
-    from _csv import Reader as CsvReader
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from policies import Features
@@ -52,6 +50,7 @@ class Columns:
     context: Sequence[str] | None = None
     categorical: Collection[str] = ()  # context columns whose numbers are names, as postcodes are
     key: str | None = None  # names the decision; None: the number of its row does
+    time: str | None = None  # when it was made: seconds since 1970, or as ISO 8601 has it
 
 
 class TableLog(FileLog):
@@ -94,6 +93,8 @@ class TableLog(FileLog):
         for number, row in self.rows():
             with line(self.name, number, self.what):
                 taken = str(row[columns.action])
+                if _empty(row[columns.action]):
+                    raise ValueError(f"column {columns.action}: no action; leave out such rows")
                 if taken not in place:
                     raise ValueError(f"action {taken!r} is none of {', '.join(ids)}")
                 chosen = place[taken]
@@ -114,6 +115,8 @@ class TableLog(FileLog):
                     pmf,
                     probability(propensity, "the propensity"),
                     raw=row,
+                    at=number,
+                    time_us=self._time(row),
                 )
                 known = not _empty(row[columns.reward])
                 matured = Matured(decided, _number(row, columns.reward)) if known else None
@@ -122,6 +125,10 @@ class TableLog(FileLog):
                 self.counters[Skipped.UNLABELLED] += 1
             else:
                 yield matured
+
+    def _time(self, row: Row) -> int | None:
+        said = None if self.columns.time is None else row[self.columns.time]
+        return None if _empty(said) else microseconds(said)
 
     def _find_pmf(self) -> None:
         """Columns called pmf:ID are the pmf, unless the caller named others."""
@@ -133,15 +140,15 @@ class TableLog(FileLog):
         """Names of the context's columns, once all that is needed is there."""
         columns = self.columns
         named = {columns.action, columns.reward, *columns.pmf.values(), *(columns.context or ())}
-        if columns.key is not None:
-            named.add(columns.key)
+        named.update(name for name in (columns.key, columns.time) if name is not None)
         if columns.propensity is not None and not columns.pmf:
             named.add(columns.propensity)
         missing = sorted(named.difference(header))
         if missing or (columns.propensity is None and not columns.pmf):
             what = ", ".join(missing) or "a propensity or pmf"
             raise LogFormatError(
-                f"{self.name}: no column {what}; it has {', '.join(header)}. Say which is what with Columns"
+                f"{self.name}: no column {what}; it has {', '.join(header) or 'none'}. Say which is what with Columns "
+                "(--columns); without the probability of what was done nothing can be estimated"
             )
         if columns.pmf and columns.actions and set(columns.actions) != set(columns.pmf):
             raise LogFormatError(f"{self.name}: Columns.pmf must have a column for each action")
@@ -155,7 +162,8 @@ class TableLog(FileLog):
             return list(columns.actions or columns.pmf)
         if not self._found:
             self._context(self.header())
-            self._found = sorted({str(row[columns.action]) for _, row in self.rows()})
+            taken = (row[columns.action] for _, row in self.rows())
+            self._found = sorted({str(action) for action in taken if not _empty(action)})
         return self._found
 
     def _features(self, row: Row, context: list[str], numeric: dict[str, bool]) -> Features:
@@ -180,33 +188,44 @@ class CsvLog(TableLog):
     what = "line"
 
     def header(self) -> list[str]:
-        with self._reader() as reader:
-            return next(reader, [])
+        return next(self._cells(), (0, []))[1]
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        with self._reader() as reader:
-            header = next(reader, [])
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise LogFormatError(
-                        f"{self.name}, line {reader.line_num}: {len(cells)} cells, {len(header)} columns"
-                    )
-                yield reader.line_num, dict(zip(header, cells, strict=True))
-
-    @contextmanager
-    def _reader(self) -> Iterator[CsvReader]:
-        with open_bytes(self.path) as file:
-            text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-            delimiter = "\t" if ".tsv" in self.path.suffixes else ","
-            reader = csv.reader(text, strict=True, delimiter=delimiter)
-            try:
-                yield reader
-            except (csv.Error, UnicodeDecodeError, EOFError) as error:
+        cells = self._cells()
+        _, header = next(cells, (0, []))
+        for number, row in cells:
+            if len(row) != len(header):
+                if len(row) < len(header) and self._ending:
+                    self.cut_short()
+                    return
                 raise LogFormatError(
-                    f"{self.name}, after line {reader.line_num}: {error}"
-                ) from error
+                    f"{self.name}, line {number}: {len(row)} cells, {len(header)} columns; quote what has a separator in it"
+                )
+            yield number, dict(zip(header, row, strict=True))
+
+    def _cells(self) -> Iterator[tuple[int, list[str]]]:
+        """(number of its last line, cells) of each row that is not empty, from the header on."""
+        delimiter = "\t" if ".tsv" in self.path.suffixes else ","
+        reader = csv.reader(self._text(), strict=True, delimiter=delimiter)
+        before = 0
+        try:
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+                before = reader.line_num
+        except csv.Error as error:
+            if self._ending and reader.line_num == before + 1:
+                self.cut_short()
+                return
+            raise LogFormatError(
+                f"{self.name}, line {before + 1}: {error}; is a quote open there, or doubled?"
+            ) from error
+
+    def _text(self) -> Iterator[str]:
+        self._ending = False
+        for each in lines(self.path):
+            self._ending = each.unfinished
+            yield each.text
 
 
 class ParquetLog(TableLog):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.logs.events import Decided, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, numbered
+from simulator.logs.lines import FileLog, line, lines
 from simulator.logs.named import Named, encode_all
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class _Example:
             None,
             propensity,
             raw="\n".join(self.text),
+            at=self.number,
         )
         return decided, 0.0 - cost
 
@@ -99,14 +100,21 @@ class VwTextLog(FileLog):
 
     def events(self) -> Iterator[Event]:
         example = _Example(1)
-        number = 0
-        for number, text in numbered(self.path):
-            if text.strip():
-                with line(self.name, number):
-                    example.add(text)
+        for each in lines(self.path):
+            text = each.text.rstrip("\r\n")
+            if not text.strip():
+                yield from self._finish(example)
+                example = _Example(each.number + 1)
                 continue
-            yield from self._finish(example)
-            example = _Example(number + 1)
+            with line(self.name, each.number):
+                try:
+                    example.add(text)
+                except ValueError:
+                    # A label that stands before the bar is all there, and so is a feature before a blank.
+                    if not (each.unfinished and ("|" not in text or text.endswith(":"))):
+                        raise
+                    self.cut_short()  # and with it the example
+                    return
         yield from self._finish(example)
 
     def _finish(self, example: _Example) -> Iterator[Event]:
@@ -139,7 +147,9 @@ def _label(word: str) -> tuple[float, float]:
     """(cost, probability)"""
     parts = word.split(":")
     if len(parts) != 3:
-        raise ValueError(f"the label {word!r} is not ACTION:COST:PROBABILITY")
+        raise ValueError(
+            f"the label {word!r} is not ACTION:COST:PROBABILITY, without which nothing can be estimated"
+        )
     return float(parts[1]), probability(float(parts[2]), "the label's probability")
 
 

@@ -12,7 +12,7 @@ import redis
 
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
-from server.learning.envelope import seal
+from server.fold.envelope import seal
 from server.redis.seal import ForgedError, checked, sign
 from tests.faults.checks import Outcome, check, settle
 from tests.faults.cluster import APP, KEY, Cluster

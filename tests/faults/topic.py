@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
+from server.fold.envelope import unseal
 from server.fold.fold import AppFold
 from server.fold.merge import DeadLetter, Merger, Message
-from server.learning.envelope import unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

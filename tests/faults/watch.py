@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from policies import state_sha256
 from rankd.v1 import internal_pb2
-from server.learning.envelope import EnvelopeError, unseal
+from server.fold.envelope import EnvelopeError, unseal
 from tests.faults.cluster import APP
 from tests.server.harness import Service, eventually
 

@@ -15,8 +15,8 @@ import redis
 from rankd.v1 import internal_pb2
 from server.config import Config
 from server.files import DataFolder, replace
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.journal.store import Store
-from server.learning.envelope import EnvelopeError, seal, unseal
 from server.redis.relay import Relay
 
 if TYPE_CHECKING:

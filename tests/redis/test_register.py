@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rankd.v1 import internal_pb2
-from server.learning.envelope import EnvelopeError, unseal
+from server.fold.envelope import EnvelopeError, unseal
 from server.redis.connection import connect
 from server.redis.register import Register, UnreadableError, Value, Version
 from server.redis.seal import sign

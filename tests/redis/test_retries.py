@@ -17,10 +17,10 @@ from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.files import DataFolder, replace
+from server.fold.envelope import seal
 from server.journal.client import JournalClient
 from server.journal.store import JournalReader, Store
 from server.journal.writer import Writer
-from server.learning.envelope import seal
 from server.redis.lookup import Lookup
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError
 from server.serving.models import Models

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rankd.v1 import internal_pb2
 from server.files import DataFolder, replace
-from server.learning.envelope import seal
+from server.fold.envelope import seal
 from server.serving.models import Models
 from tests.redis.harness import SECONDS, config
 

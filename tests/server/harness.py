@@ -28,8 +28,8 @@ from rankd.v1.admin_pb2_grpc import AdminStub
 from rankd.v1.decisions_pb2_grpc import DecisionsStub
 from server.config_file import load
 from server.files import DataFolder
+from server.fold.envelope import unseal
 from server.fold.verify import Verification, verify
-from server.learning.envelope import unseal
 from server.learning.source import FolderSource
 from server.supervisor import children
 

@@ -10,10 +10,10 @@ import pytest
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from server.files import InUseError, exclusive, replace
+from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
-from server.learning.envelope import EnvelopeError, seal, unseal
 from server.learning.publisher import Publisher
 
 if TYPE_CHECKING:

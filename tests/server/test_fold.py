@@ -12,9 +12,9 @@ from policies.registry import names
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_state
+from server.fold.envelope import seal, unseal
 from server.fold.records import LogError
 from server.fold.verify import verify
-from server.learning.envelope import seal, unseal
 from tests.server.scribe import APP, SECOND, SETTINGS, Scribe
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from policies import state_sha256
 from rankd.v1 import admin_pb2 as api
 from rankd.v1 import decisions_pb2, internal_pb2
-from server.learning.envelope import seal, unseal
+from server.fold.envelope import seal, unseal
 from tests.server.harness import CALL, Service, eventually
 
 if TYPE_CHECKING:

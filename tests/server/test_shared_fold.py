@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from policies import state_sha256
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.learning.envelope import seal, unseal
+from server.fold.envelope import seal, unseal
 from tests.server.scribe import Scribe
 from tests.server.topics import Topic
 from tests.server.virtual_cluster import (

@@ -15,7 +15,6 @@ from server.exports.parquet import write_parquet
 from server.fold.interactions import interactions
 from server.fold.joined import JoinFold
 from simulator.logs import Decided, LogFormatError, Matured, Skipped, open_log
-from simulator.logs.rankd_export import ExportRecords
 from simulator.logs.rankd_log import RankdLog
 from tests.exports.conftest import fill
 from tests.exports.memory_log import MemoryLog, settings
@@ -174,8 +173,9 @@ def test_an_export_that_was_cut_short_gives_what_is_there(log: MemoryLog, tmp_pa
         write_jsonl(log, file)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    events = list(open_log(path))
-    assert 0 < len(events) < len(list(RankdLog(log)))
+    cut = open_log(path)
+    assert 0 < len(list(cut)) < len(list(RankdLog(log)))
+    assert cut.counters[Skipped.CUT_SHORT] == 1
     lines = data.splitlines(keepends=True)
     for bad, message in (
         ([*lines[:20], *lines[21:]], r"line 21: record \d+ follows record \d+"),
@@ -191,24 +191,14 @@ def test_an_export_that_was_cut_short_gives_what_is_there(log: MemoryLog, tmp_pa
             list(open_log(path))
 
 
-def test_an_export_of_a_trimmed_log_is_opened_elsewhere(log: MemoryLog, tmp_path: Path) -> None:
+def test_an_export_of_a_trimmed_log_begins_at_its_checkpoint(
+    log: MemoryLog, tmp_path: Path
+) -> None:
     log.trim()
     path = tmp_path / "log.jsonl"
     with path.open("wb") as file:
         write_jsonl(log, file)
-    with pytest.raises(LogFormatError, match="was trimmed; it begins with a checkpoint"):
-        open_log(path)
-    check(open_log(ExportSource(path)), learned(log), exact=True)
-
-
-def test_records_of_an_export_are_those_of_the_log(log: MemoryLog, tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl"
-    with path.open("wb") as file:
-        write_jsonl(log, file)
-    records = ExportRecords(path)
-    assert list(records.records(0)) == log.log
-    assert list(records.records(17)) == log.log[17:]
-    assert [records.read(r.sequence) for r in log.log] == log.log
+    check(open_log(path), learned(log), exact=True)
 
 
 @pytest.mark.parametrize("form", ["dsjson", "parquet"])

@@ -116,10 +116,10 @@ def test_what_has_no_such_columns_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_text_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LogFormatError, match="after line"):
-        list(write(tmp_path / "log.csv", TEXT + '"open'))
+    with pytest.raises(LogFormatError, match="line 6: .*is a quote open there"):
+        list(write(tmp_path / "log.csv", TEXT + '"open\n1,NL,a,0.5,1\n'))
     (tmp_path / "log.csv").write_bytes(TEXT.encode() + b"1,\xff,a,0.5,1\n")
-    with pytest.raises(LogFormatError, match="utf-8"):
+    with pytest.raises(LogFormatError, match="line 6: not UTF-8"):
         list(CsvLog(tmp_path / "log.csv"))
 
 
@@ -191,7 +191,7 @@ def test_a_parquet_file_reads_back(tmp_path: Path) -> None:
     with pytest.raises(LogFormatError, match="no column propensity"):
         list(ParquetLog(tmp_path / "log.parquet"))
     (tmp_path / "log.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(LogFormatError, match="not a Parquet file"):
+    with pytest.raises(LogFormatError, match="not a whole Parquet file"):
         list(log)
 
 
