@@ -69,6 +69,14 @@ Growing = Annotated[
 OneApp = Annotated[
     str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
 ]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="WHAT=NAME,...",
+        help="Columns of a table: action, reward, propensity, key, time. A column pmf:ID has the probability of action ID.",
+    ),
+]
 AppName = Annotated[
     str, typer.Option("--app", help="The app. May be left out where the service has only one.")
 ]
@@ -202,13 +210,7 @@ def replay(
         ),
     ] = Estimand.TRAINED_ON_LOG,
     app_name: OneApp = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHAT=NAME,...",
-            help="Columns of a table: action, reward, propensity, key. A column pmf:ID has the probability of action ID.",
-        ),
-    ] = None,
+    columns: ColumnNames = None,
     reward_range: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
@@ -312,15 +314,16 @@ def validate(
         str,
         typer.Argument(
             metavar="CONFIG-OR-LOG",
-            help="A rankd.yaml, a data folder, an export, or kafka://HOST:PORT/TOPIC.",
+            help="A rankd.yaml, or any log that `rankd replay` takes.",
         ),
     ],
     app_name: OneApp = None,
+    columns: ColumnNames = None,
 ) -> None:
     """PASS or FAIL for each check of a configuration or a log. Exit code 1 if one fails."""
     from rankd.commands.checks import validate as run
 
-    raise typer.Exit(run(path, app_name))
+    raise typer.Exit(run(path, app_name, columns))
 
 
 @app.command()

@@ -150,7 +150,7 @@ def online(
     Raises:
         NotIdentifiable: fewer than 100 rounds were accepted, the log has neither pmfs nor uniform propensities, the policy does what the
             log's never did, too much of pi was cut off, or rejection was asked for and mu is not uniform.
-        LogFormatError: the log is not what its format says, or was thinned (`pdrop`).
+        LogFormatError: the log is not what its format says, or was thinned at several rates (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
     """
     run = _Run(target, reward_model, method, Adaptive(quantile))

@@ -80,8 +80,8 @@ def replay(
         progress: called after each matured row with their number.
 
     Raises:
-        LogFormatError: the log is not what its format says, or stands for decisions that were left out (`pdrop`), which
-            no estimator here weighs.
+        LogFormatError: the log is not what its format says, or was thinned at several rates (`pdrop`): no
+            estimator here weighs rows.
         ValueError: a number cannot be an estimator's; see Sample.
     """
     waiting = Waiting[_Asked](log.name)

@@ -30,17 +30,23 @@ class Waiting(Generic[T]):
     def __init__(self, log: str) -> None:
         self._log = log
         self._waiting: dict[tuple[str, int], T] = {}
+        self._weight = 0.0  # of the decisions; 0 before the first
 
     def check(self, decision: Decided) -> None:
-        """Refuses a decision that stands for others.
+        """Refuses a decision that stands for others, if it stands for more or fewer than the first one.
+
+        Rows of which all were dropped at one rate are a fair sample of the log, and no mean changes. At several rates a mean would
+        be a ratio of weighted sums, which estimators and intervals here are not.
 
         Raises:
-            LogFormatError: the log was thinned (`pdrop`), and no estimator here weighs rows.
+            LogFormatError: the log was thinned (`pdrop`) at several rates.
         """
-        if decision.weight != 1.0:
+        self._weight = self._weight or decision.weight
+        if decision.weight != self._weight:
             raise LogFormatError(
-                f"{self._log}: decision {decision.key} stands for {decision.weight:g} decisions (pdrop); "
-                "there are no weights for rows here: give a log that was not thinned"
+                f"{self._log}: decision {decision.key} stands for {decision.weight:g} decisions (pdrop), one before for "
+                f"{self._weight:g}: no estimator here weighs rows. Split the log by pdrop, or thin it to one rate: "
+                "keep a row with probability (1 - greatest pdrop) / (1 - its own)"
             )
 
     def put(self, decision: Decided, kept: T) -> None:

@@ -1,8 +1,18 @@
-"""What one check of `rankd validate` found."""
+"""What one check of `rankd validate` found, and the bars that checks of logs have in common."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+# Share of rewards that may be late or dangling. What is lost is learned as the default reward, so the error of
+# a mean may be this share of the reward range.
+MOST_LOST = 0.05
+# Share of rewards that may be repetitions. They count once; more of them mean a client that retries what was answered.
+MOST_DUPLICATES = 0.1
+# Share of deferred decisions that may never be activated: beyond it, what is learned is the smaller, chosen part.
+MOST_NOT_ACTIVATED = 0.5
+# Share of decisions that may have no reward for ever: beyond it, what can be learned is the smaller, chosen part.
+MOST_UNREWARDED = 0.5
 
 
 class Check(NamedTuple):
@@ -11,3 +21,12 @@ class Check(NamedTuple):
     name: str
     passed: bool
     found: str
+
+
+def share(part: int, whole: int) -> str:
+    """In percent.
+
+    >>> share(1, 8), share(0, 0)
+    ('12.5%', '0%')
+    """
+    return f"{part / whole:.1%}" if whole else "0%"

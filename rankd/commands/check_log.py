@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import fsum
 from typing import TYPE_CHECKING
 
-from rankd.commands.check import Check
-from rankd.commands.propensities import Propensities
+from rankd.commands.check import (
+    MOST_DUPLICATES,
+    MOST_LOST,
+    MOST_NOT_ACTIVATED,
+    MOST_UNREWARDED,
+    Check,
+    share,
+)
+from rankd.commands.check_propensities import draws, overlap
 from rankd.commands.sources import note_if_cut, open_logs
 from rankd.v1 import log_pb2 as pb
 from server.exports.jsonl import ExportSource, starts_after
 from server.fold.joined import JoinFold
 from server.fold.records import LogError
 from server.fold.verify import verify_app
+from simulator.propensities import Propensities
+from simulator.support import Support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,13 +30,8 @@ if TYPE_CHECKING:
     from server.fold.records import LogRecord
     from server.fold.verify import LogSource
 
-# Share of rewards that may be late or dangling. What is lost is learned as the default reward, so the error of
-# a mean may be this share of the reward range.
-_MOST_LOST = 0.05
-# Share of rewards that may be repetitions. They count once; more of them mean a client that retries what was answered.
-_MOST_DUPLICATES = 0.1
-# Share of deferred decisions that may never be activated: beyond it, what is learned is the smaller, chosen part.
-_MOST_NOT_ACTIVATED = 0.5
+# Probabilities sum to 1 within this: 1,000 actions times 2^-53, and room for ten roundings each.
+_SUM_TOLERANCE = 1e-12
 
 
 @dataclass(slots=True)
@@ -46,6 +51,7 @@ class _Reading:
     decisions: dict[str, int] = field(default_factory=dict)  # app -> count; likewise below
     deferred: dict[str, int] = field(default_factory=dict)
     propensities: dict[str, Propensities] = field(default_factory=dict)
+    support: dict[str, Support] = field(default_factory=dict)  # of decisions that explored
 
     def take(self, record: LogRecord) -> None:
         before, self.last = self.last, record
@@ -84,9 +90,22 @@ class _Reading:
         decision, app = record.decision(), record.app
         self.decisions[app] = self.decisions.get(app, 0) + 1
         self.deferred[app] = self.deferred.get(app, 0) + decision.defer_activation
-        wrong = self.propensities.setdefault(app, Propensities()).add(decision)
-        if wrong and not self.fault:
-            self.fault = f"decision {record.decision_id} (event {record.event_id!r}): {wrong}"
+        wrong = _wrong(decision)
+        if wrong:
+            self.fault = (
+                self.fault or f"decision {record.decision_id} (event {record.event_id!r}): {wrong}"
+            )
+            return
+        pmf, chosen = list(decision.pmf), decision.ranking[0]
+        self.propensities.setdefault(app, Propensities()).add(pmf, decision.action_ids, chosen)
+        if decision.mode == pb.MODE_ONLINE:
+            excluded = set(decision.excluded_ids)
+            left = [
+                (name, p)
+                for name, p in zip(decision.action_ids, pmf, strict=True)
+                if name not in excluded
+            ]
+            self.support.setdefault(app, Support()).add([p for _, p in left], [n for n, _ in left])
 
 
 def check_log(path: str, app: str | None) -> Iterator[Check]:
@@ -108,7 +127,8 @@ def _check(source: LogSource, apps: list[str], path: str) -> Iterator[Check]:
     note_if_cut(source)
     yield from _structure(reading)
     for name in apps:
-        yield from _draws(name, reading.propensities.get(name, Propensities()))
+        yield from draws(f"{name} ", reading.propensities.get(name, Propensities()))
+        yield _overlap(name, reading)
         yield from _joins(source, name, reading)
         yield _verified(source, name)
 
@@ -130,38 +150,28 @@ def _structure(reading: _Reading) -> Iterator[Check]:
     yield Check("probabilities", not reading.fault, reading.fault or told)
 
 
-def _draws(app: str, seen: Propensities) -> Iterator[Check]:
-    weight = seen.weight
-    yield Check(
-        f"{app} mean weight",
-        not weight.too_far(1),
-        f"{seen.mean_weight:.4f} over {seen.decisions:,} decisions, z {weight.z:+.2f}: it must be near 1",
+def _overlap(app: str, reading: _Reading) -> Check:
+    explored = reading.support.get(app)
+    if explored is not None:
+        return overlap(f"{app} ", explored)
+    if not reading.decisions.get(app, 0):
+        return Check(f"{app} overlap", True, "no decisions yet")
+    return Check(
+        f"{app} overlap", True, "no decision in mode online: the log can value only the baseline"
     )
-    worst = seen.worst()
-    if worst is None:
-        yield Check(f"{app} draws", True, "no decisions yet")
-        return
-    tests = len(seen.actions)
-    far = [name for name, drift in seen.actions.items() if drift.too_far(tests)]
-    name, drift = worst
-    said = f"{tests:,} actions drawn as often as their probabilities say; the furthest is {name!r}, z {drift.z:+.2f}"
-    if far:
-        said = (
-            f"action {far[0]!r} was drawn {seen.actions[far[0]].total:+.0f} times more than its "
-            f"probabilities say (z {seen.actions[far[0]].z:+.2f}); {len(far)} of {tests} actions are off"
-        )
-    yield Check(f"{app} draws", not far, said)
 
 
 def _joins(source: LogSource, app: str, reading: _Reading) -> Iterator[Check]:
     fold = JoinFold(source, app)
+    matured = 0
     try:
         for _ in fold.rows():
-            pass
+            matured += 1
     except LogError as error:
         yield Check(f"{app} joins", False, str(error))
         return
     counters: Mapping[str, int] = fold.joiner.counters if fold.joiner else {}
+    waiting = fold.joiner.open if fold.joiner else 0
     rewards = counters.get("rewards", 0)
     joined, late, dangling, duplicates = (
         counters.get(name, 0)
@@ -170,21 +180,28 @@ def _joins(source: LogSource, app: str, reading: _Reading) -> Iterator[Check]:
     lost = late + dangling
     yield Check(
         f"{app} joins",
-        lost <= _MOST_LOST * rewards,
-        f"{_share(joined, rewards)} of {rewards:,} rewards joined, {_share(dangling, rewards)} dangling, "
-        f"{_share(late, rewards)} late",
+        lost <= MOST_LOST * rewards,
+        f"{share(joined, rewards)} of {rewards:,} rewards joined, {share(dangling, rewards)} dangling, "
+        f"{share(late, rewards)} late",
     )
     yield Check(
         f"{app} duplicates",
-        duplicates <= _MOST_DUPLICATES * rewards,
-        f"{_share(duplicates, rewards)} of rewards came again with their reward_id",
+        duplicates <= MOST_DUPLICATES * rewards,
+        f"{share(duplicates, rewards)} of rewards came again with their reward_id",
+    )
+    never = sum(counters.get(name, 0) for name in ("void", "undelivered"))
+    yield Check(
+        f"{app} rewards",
+        never <= MOST_UNREWARDED * (matured + never),
+        f"{matured:,} decisions have their final reward, {waiting:,} still wait for it; "
+        f"{share(never, matured + never)} of the others will never have one (void, or not delivered)",
     )
     deferred, missing = reading.deferred.get(app, 0), counters.get("not_activated", 0)
     yield Check(
         f"{app} deferred",
-        missing <= _MOST_NOT_ACTIVATED * deferred,
-        f"{_share(deferred, reading.decisions.get(app, 0))} of decisions deferred, "
-        f"{_share(missing, deferred)} of those never activated",
+        missing <= MOST_NOT_ACTIVATED * deferred,
+        f"{share(deferred, reading.decisions.get(app, 0))} of decisions deferred, "
+        f"{share(missing, deferred)} of those never activated",
     )
 
 
@@ -198,5 +215,20 @@ def _verified(source: LogSource, app: str) -> Check:
     return Check(f"{app} verify", not result.mismatches, counts + first)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "0%"
+def _wrong(decision: pb.Decision) -> str:
+    """What is wrong with its probabilities, or nothing."""
+    pmf, ids = list(decision.pmf), list(decision.action_ids)
+    if len(pmf) != len(ids) or not decision.ranking or decision.ranking[0] >= len(ids):
+        return f"{len(pmf)} probabilities and {len(decision.ranking)} ranks for {len(ids)} actions"
+    total = fsum(pmf)
+    if not abs(total - 1) <= _SUM_TOLERANCE:
+        return f"its probabilities sum to {total!r}"
+    if not min(pmf) >= 0:
+        return f"a probability of {min(pmf)!r}"
+    if not pmf[decision.ranking[0]] > 0:
+        return "what was chosen has probability 0"
+    if any(p > 0 for name, p in zip(ids, pmf, strict=True) if name in set(decision.excluded_ids)):
+        return "an excluded action has a probability"
+    if not all(0 < p <= 1 for p in decision.slot_probabilities):
+        return "a slot's probability is not in (0, 1]"
+    return ""

@@ -17,7 +17,7 @@ from rankd.commands.replay_log import open_any, range_met
 from rankd.commands.replay_report import write
 from rankd.commands.replay_show import show
 from rankd.commands.replay_summary import conclude, summary
-from rankd.commands.sources import UNREADABLE
+from rankd.commands.sources import UNREADABLE, note_if_short
 from simulator.estimators import ESTIMATORS, MRDR
 from simulator.logs import DsjsonLog, LogFormatError
 from simulator.replay import replay as replay_log
@@ -82,6 +82,7 @@ def replay(
             fail(str(error), UNREADABLE)
         except ValueError as error:
             fail(f"{path}: {error}", UNREADABLE)
+    note_if_short(log)
     if not found.matured:
         fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
     try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from rankd.commands import fail
-from rankd.commands.sources import TOPIC, UNREADABLE
+from rankd.commands.sources import TOPIC, UNREADABLE, columns_of
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
-from simulator.logs import Columns, LogFormatError, Matured, open_log
+from simulator.logs import LogFormatError, Matured, open_log
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -28,18 +28,9 @@ def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) 
     if path.startswith(TOPIC) or Path(path).is_dir():
         return open_log(stack.enter_context(open_source(path, app)), app=app)
     try:
-        return open_log(path, app=app, columns=None if columns is None else _columns(columns))
+        return open_log(path, app=app, columns=None if columns is None else columns_of(columns))
     except (LogFormatError, OSError) as error:
         fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
-
-
-def _columns(text: str) -> Columns:
-    """From action=NAME,reward=NAME,propensity=NAME,key=NAME."""
-    known = ("action", "reward", "propensity", "key")
-    given = dict(part.partition("=")[::2] for part in text.split(","))
-    if not (set(given) <= set(known) and all(given.values())):
-        fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
-    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
 
 
 def range_met(log: Log) -> tuple[float, float]:

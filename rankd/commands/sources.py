@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from server.fold.verify import LogSource
+    from simulator.logs import Columns, Log
 
 # Exit code for a log that cannot be read or folded.
 UNREADABLE = 2
@@ -98,6 +99,17 @@ def _open(path: str, app: str | None, stack: ExitStack) -> list[LogSource]:
     return [own]
 
 
+def columns_of(text: str) -> Columns:
+    """Which column of a table is what, from action=NAME,reward=NAME,propensity=NAME,key=NAME,time=NAME."""
+    from simulator.logs import Columns  # of which other commands have no need
+
+    known = ("action", "reward", "propensity", "key", "time")
+    given = dict(part.partition("=")[::2] for part in text.split(","))
+    if not (set(given) <= set(known) and all(given.values())):
+        fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
+    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
+
+
 def note_if_cut(source: LogSource) -> None:
     """Once everything has been read: says so if that was not all of the log."""
     if isinstance(source, ExportSource) and not source.complete:
@@ -107,5 +119,16 @@ def note_if_cut(source: LogSource) -> None:
         typer.echo(
             f"note: the last {left_out} records of the topic have no certain place yet: other partitions may still get "
             "earlier ones. They are left out",
+            err=True,
+        )
+
+
+def note_if_short(log: Log) -> None:
+    """Once everything has been read: says what was not all there."""
+    from simulator.logs import Skipped
+
+    if log.counters[Skipped.CUT_SHORT]:
+        typer.echo(
+            f"note: the last line of {log.name} was cut short; this is about the part that is there",
             err=True,
         )

@@ -116,7 +116,7 @@ def test_what_has_no_such_columns_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_text_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LogFormatError, match="line 6: .*is a quote open there"):
+    with pytest.raises(LogFormatError, match=r"line 6: .*is a quote open there"):
         list(write(tmp_path / "log.csv", TEXT + '"open\n1,NL,a,0.5,1\n'))
     (tmp_path / "log.csv").write_bytes(TEXT.encode() + b"1,\xff,a,0.5,1\n")
     with pytest.raises(LogFormatError, match="line 6: not UTF-8"):

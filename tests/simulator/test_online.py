@@ -257,7 +257,7 @@ def test_contradictions_are_refused() -> None:
     with pytest.raises(LogFormatError, match="never made, or has two"):
         online(Listed([row, Matured(row, 1.0), Matured(row, 1.0)]), Live("linucb", SPEC))
     with pytest.raises(LogFormatError, match="pdrop"):
-        online(Listed([replace(row, weight=2.0)]), Live("linucb", SPEC))
+        online(Listed([row, replace(row, key="2", weight=2.0)]), Live("linucb", SPEC))
     blind = ModelSpec({"type": "exp3"}).build()
     with pytest.raises(ValueError, match="cannot be the reward model"):
         online(Listed([row]), Live("linucb", SPEC), blind)

@@ -111,9 +111,16 @@ def test_contradictions_are_refused() -> None:
             replay(Listed(events), [Trained("g", SPEC)])
     with pytest.raises(LogFormatError, match="was made twice"):
         replay(Listed([row, row]), [Trained("g", SPEC)])
-    thinned = decided("1", 0, weight=2.0)
-    with pytest.raises(LogFormatError, match="pdrop"):
-        replay(Listed([thinned]), [Trained("g", SPEC)])
+    rates = [decided("1", 0, weight=2.0), decided("2", 0, weight=4.0)]
+    with pytest.raises(LogFormatError, match=r"decision 2 stands for 4 .*thin it to one rate"):
+        replay(Listed(list(rates)), [Trained("g", SPEC)])
+
+
+def test_a_log_that_was_thinned_at_one_rate_is_a_sample_of_it() -> None:
+    pair = [[decided(name, 0, weight=weight) for name in "12"] for weight in (1.0, 4.0)]
+    events = [[event for row in rows for event in (row, Matured(row, 1.0))] for rows in pair]
+    whole, thinned = (replay(Listed(each), [Trained("g", SPEC)]).replayed[0] for each in events)
+    assert thinned.sample.pi.tolist() == whole.sample.pi.tolist()
 
 
 def test_an_empty_log_gives_empty_samples() -> None:

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from rankd.commands.propensities import OTHERS, Drift, Propensities
-from rankd.v1 import log_pb2 as pb
+from simulator.propensities import OTHERS, Drift, Propensities
 
 
 def play(played: list[float], logged: list[float], rows: int, seed: int) -> Propensities:
@@ -16,10 +15,7 @@ def play(played: list[float], logged: list[float], rows: int, seed: int) -> Prop
     ids = [f"a{k}" for k in range(len(played))]
     for _ in range(rows):
         chosen = rng.choices(range(len(played)), played)[0]
-        decision = pb.Decision(
-            action_ids=ids, pmf=logged, ranking=[chosen], slot_probabilities=[logged[chosen]]
-        )
-        assert seen.add(decision) == ""
+        seen.add(logged, ids, chosen)
     return seen
 
 
@@ -45,11 +41,7 @@ def test_the_sums_by_hand() -> None:
     """Uniform weights (1/2) / p: 0.625 and 2.5. Mean 1, variance 0.25 (1/0.8 + 1/0.2) - 1 = 0.5625."""
     seen = Propensities()
     for chosen in (0, 0, 1):
-        seen.add(
-            pb.Decision(
-                action_ids=["a", "b"], pmf=[0.8, 0.2], ranking=[chosen], slot_probabilities=[0.8]
-            )
-        )
+        seen.add([0.8, 0.2], ["a", "b"], chosen)
     assert seen.mean_weight == pytest.approx((0.625 + 0.625 + 2.5) / 3)
     assert seen.weight.variance == pytest.approx(3 * 0.5625)
     assert seen.weight.largest == 2.5
@@ -71,7 +63,7 @@ def test_the_bound_by_hand() -> None:
 
 
 def test_more_actions_than_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankd.commands.propensities._MOST_ACTIONS", 2)
+    monkeypatch.setattr("simulator.propensities._MOST_ACTIONS", 2)
     seen = play([0.25] * 4, [0.25] * 4, 1_000, 1)
     assert set(seen.actions) == {"a0", "a1", OTHERS} or OTHERS in seen.actions
     assert len(seen.actions) == 3

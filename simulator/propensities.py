@@ -12,12 +12,10 @@ from math import fsum, log, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rankd.v1 import log_pb2 as pb
+    from collections.abc import Sequence
 
 # One sound log in so many fails.
 _FALSE_ALARM = 1e-6
-# Probabilities sum to 1 within this: 1,000 actions times 2^-53, and room for ten roundings each.
-_SUM_TOLERANCE = 1e-12
 # Actions told apart; all further ones are one. At 200 bytes each, 2 MB.
 _MOST_ACTIONS = 10_000
 OTHERS = "(others)"
@@ -58,14 +56,15 @@ class Propensities:
     )  # importance weights of the uniform policy, minus 1
     actions: dict[str, Drift] = field(default_factory=dict)  # drawn minus probability
 
-    def add(self, decision: pb.Decision) -> str:
-        """Takes in one decision; returns what is wrong with its probabilities, or nothing."""
-        pmf, ids = list(decision.pmf), list(decision.action_ids)
-        wrong = _wrong(decision, pmf, ids)
-        if wrong:
-            return wrong
+    def add(self, pmf: Sequence[float], ids: Sequence[str], chosen: int) -> None:
+        """Takes in one decision.
+
+        Args:
+            pmf: [K], >= 0 with sum 1, over the actions.
+            ids: [K], their names.
+            chosen: index of the action that was drawn; its probability is above 0.
+        """
         self.decisions += 1
-        chosen = decision.ranking[0]
         played = [p for p in pmf if p > 0]
         inverse = 1 / len(played)
         variance = max(0.0, fsum(inverse * inverse / p for p in played) - 1)
@@ -78,7 +77,6 @@ class Propensities:
                 probability[label] = probability.get(label, 0.0) + p
         for label, p in probability.items():
             self.actions[label].add((label == drawn) - p, max(0.0, p * (1 - p)), 1.0)
-        return ""
 
     @property
     def mean_weight(self) -> float:
@@ -94,20 +92,3 @@ class Propensities:
                 action_id = OTHERS
             self.actions.setdefault(action_id, Drift())
         return action_id
-
-
-def _wrong(decision: pb.Decision, pmf: list[float], ids: list[str]) -> str:
-    if len(pmf) != len(ids) or not decision.ranking or decision.ranking[0] >= len(ids):
-        return f"{len(pmf)} probabilities and {len(decision.ranking)} ranks for {len(ids)} actions"
-    total = fsum(pmf)
-    if not abs(total - 1) <= _SUM_TOLERANCE:
-        return f"its probabilities sum to {total!r}"
-    if not min(pmf) >= 0:
-        return f"a probability of {min(pmf)!r}"
-    if not pmf[decision.ranking[0]] > 0:
-        return "what was chosen has probability 0"
-    if any(p > 0 for name, p in zip(ids, pmf, strict=True) if name in set(decision.excluded_ids)):
-        return "an excluded action has a probability"
-    if not all(0 < p <= 1 for p in decision.slot_probabilities):
-        return "a slot's probability is not in (0, 1]"
-    return ""
