@@ -96,6 +96,8 @@ class ObdLog(FileLog):
         LogFormatError: a column or item is missing, or a cell cannot be what its column is.
     """
 
+    what = "row"
+
     def __init__(self, path: str | Path, *, uniform: bool) -> None:
         super().__init__(path, (0.0, 1.0))
         self._uniform = uniform
@@ -111,7 +113,7 @@ class ObdLog(FileLog):
         affinities = [(f"{_AFFINITY}{name}", name) for name in self._items]
         affinities = [(column, name) for column, name in affinities if column in first]
         for number, row in enumerate(chain([first], rows), 1):
-            with line(self.name, number, "row"):
+            with line(self.name, number, self.what):
                 decided = self._decided(row, number, affinities)
                 click = float(row["click"])
                 yield decided
@@ -141,7 +143,9 @@ class ObdLog(FileLog):
                     f"propensity_score is {propensity}; the uniform policy has 1 / {count}"
                 )
             propensity, pmf = 1.0 / count, np.full(count, 1.0 / count)
-        return Decided(str(number), 0, context.encode(), actions, chosen, pmf, propensity)
+        return Decided(
+            str(number), 0, context.encode(), actions, chosen, pmf, propensity, at=number
+        )
 
 
 def _items(path: Path) -> dict[str, Mapping[str, str]]:

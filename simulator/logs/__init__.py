@@ -48,6 +48,7 @@ or such arrays by name; or a rankd log that is open already"""
 
 # How much of a file is looked at to find out what it is.
 _HEAD = 4_096
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its two byte order marks
 _VW_LINE = re.compile(rb"\s*(shared\s|ccb\s|\S+:\S+:\S+\s)?[^|,{]*\|")
 
 
@@ -88,6 +89,10 @@ def open_log(
         head = file.read(_HEAD)
     if not head:
         raise LogFormatError(f"{path}: the file is empty. Give {FORMATS}")
+    if head.startswith(_UTF_16):
+        raise LogFormatError(
+            f"{path}, line 1: UTF-16 text; convert it, as by `iconv -f UTF-16 -t UTF-8`"
+        )
     return _file(path, head, app, columns, reward_range)
 
 

@@ -158,7 +158,9 @@ def read_npz(
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _KNOWN if key in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise LogFormatError(f"{path}: not a .npz of arrays: {error}") from error
+        raise LogFormatError(
+            f"{path}: not a whole .npz of arrays of numbers ({error}); if it was cut short, copy it again"
+        ) from error
     return ArraysLog(arrays, reward_range, str(path))
 
 

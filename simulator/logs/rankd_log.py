@@ -160,7 +160,12 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
         LogError: rankd never wrote it so.
     """
     try:
-        found = zip(sorted(rewards), interactions(record.decision(), rewards), strict=True)
+        decision = record.decision()
+        if (
+            not min(decision.pmf, default=0.0) >= 0.0
+        ):  # what has no mass would pass for a baseline's turn
+            raise ValueError(f"a probability is {min(decision.pmf)}: must be >= 0")
+        found = zip(sorted(rewards), interactions(decision, rewards), strict=True)
         return [
             Matured(
                 Decided(

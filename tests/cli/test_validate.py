@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def checks(path: Path, *more: str) -> dict[str, str]:
+def checks(path: Path | str, *more: str) -> dict[str, str]:
     """Check -> "PASS ..." or "FAIL ..."; the exit code must agree."""
     result = rankd("validate", path, *more)
     found = {}
@@ -147,6 +147,8 @@ def test_a_sound_log_passes(folder: Path, exported: Path) -> None:
     assert found == other
     assert "200 decisions" in found["probabilities"]
     assert "verified 200, unverifiable 0, mismatches 0" in found["shop verify"]
+    assert "200 decisions have their final reward, 0 still wait" in found["shop rewards"]
+    assert "worth 90 of its 200 decisions" in found["shop overlap"]
     assert checks(folder, "--app", "shop").keys() == found.keys() | {"opens"}
 
 
@@ -240,6 +242,23 @@ def test_a_log_that_lies_about_its_probabilities_fails(exported: Path, tmp_path:
             decision["pmf"] = pmf
 
     assert {"shop mean weight", "shop verify"} <= failing(changed(exported, tmp_path, overstate))
+
+
+def test_a_log_that_hardly_explores_fails(exported: Path, tmp_path: Path) -> None:
+    def edit(content: list[dict[str, Any]]) -> None:
+        for decision in decisions(content):
+            chosen = decision.get("ranking", [0])[0]
+            decision["pmf"] = [0.998 if k == chosen else 0.001 for k in range(3)]
+
+    found = changed(exported, tmp_path, edit)
+    assert "shop overlap" in failing(found)
+    assert "exploration is 0.3%" in found["shop overlap"]
+
+    def baseline(content: list[dict[str, Any]]) -> None:
+        for decision in decisions(content):
+            decision["mode"] = "MODE_APPRENTICE"
+
+    assert "only the baseline" in changed(exported, tmp_path, baseline)["shop overlap"]
 
 
 def test_rewards_that_find_no_decision_fail(exported: Path, tmp_path: Path) -> None:

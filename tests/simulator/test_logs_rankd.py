@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from policies.features import NO_FEATURES
 from rankd.v1 import log_pb2 as pb
@@ -21,7 +26,6 @@ from tests.exports.memory_log import MemoryLog, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from policies import Features, Interaction
     from simulator.logs import Event, Log
@@ -228,3 +232,55 @@ def test_a_policy_that_mixes_others_gets_what_each_had_given() -> None:
         assert event.decision.bases is not None
         assert one.bases is not None
         assert np.array_equal(event.decision.bases, one.bases)
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=4)
+VALUES = st.floats(-1e6, 1e6)
+
+
+@given(
+    rounds=st.lists(
+        st.fixed_dictionaries(
+            {
+                "actions": st.lists(NAMES, min_size=2, max_size=4, unique=True),
+                "numbers": st.dictionaries(NAMES, VALUES, max_size=2),
+                "rewards": st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=2),
+                "slots": st.booleans(),
+                "exclude": st.booleans(),
+            }
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    form=st.sampled_from(["dsjson", "parquet"]),
+)
+@example(
+    rounds=[
+        {
+            "actions": ["_a", "\\b", " "],
+            "numbers": {"_tag": 1.0},
+            "rewards": [0.0, -0.0],
+            "slots": True,
+            "exclude": False,
+        }
+    ],
+    form="dsjson",
+)
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_whatever_was_decided_other_exports_give_it_back(
+    rounds: list[dict[str, Any]], form: str
+) -> None:
+    log = MemoryLog(settings("shop", policy={"type": "linucb"}, always_sent=True))
+    for i, one in enumerate(rounds):
+        actions = one["actions"]
+        excluded = actions[:1] if one["exclude"] and len(actions) > 2 else []
+        slots = ["top", "side"] if one["slots"] else []
+        asked = {"numbers": one["numbers"], "slot_ids": slots, "excluded_ids": excluded}
+        log.rank(f"e{i}", actions, **asked)
+        for slot, value in zip(slots or [""], one["rewards"], strict=False):
+            log.reward(f"e{i}", value, slot=slot)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"log.{form}"
+        with path.open("wb") as file:
+            (write_dsjson if form == "dsjson" else write_parquet)(log, file)
+        check(open_log(path), learned(log))
