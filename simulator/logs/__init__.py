@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from simulator.logs.arrays import ArraysLog, read_npz
 from simulator.logs.dsjson import DsjsonLog
 from simulator.logs.events import Decided, Event, Log, LogFormatError, Matured, Skipped
-from simulator.logs.lines import is_packed, open_bytes, unpacking
+from simulator.logs.lines import head, is_packed
 from simulator.logs.tabular import Columns, CsvLog, ParquetLog
 from simulator.logs.vw_text import VwTextLog
 
@@ -85,26 +85,25 @@ def open_log(
             f"{source}: data folders and topics are opened by the rankd command; in Python give the opened log. "
             f"Else give {FORMATS}"
         )
-    with open_bytes(path) as file, unpacking(path):
-        head = file.read(_HEAD)
-    if not head:
+    begin = head(path, _HEAD)
+    if not begin:
         raise LogFormatError(f"{path}: the file is empty. Give {FORMATS}")
-    if head.startswith(_UTF_16):
+    if begin.startswith(_UTF_16):
         raise LogFormatError(
             f"{path}, line 1: UTF-16 text; convert it, as by `iconv -f UTF-16 -t UTF-8`"
         )
-    return _file(path, head, app, columns, reward_range)
+    return _file(path, begin, app, columns, reward_range)
 
 
 def _file(
     path: Path,
-    head: bytes,
+    begin: bytes,
     app: str | None,
     columns: Columns | None,
     reward_range: tuple[float, float] | None,
 ) -> Log:
-    """The log in a file that begins with `head`. What it says counts more than its name."""
-    own, table, arrays = (head.startswith(mark) for mark in (b'{"rankd_export":', b"PAR1", b"PK"))
+    """The log in a file that begins with `begin`. What it says counts more than its name."""
+    own, table, arrays = (begin.startswith(mark) for mark in (b'{"rankd_export":', b"PAR1", b"PK"))
     if (own or table or arrays) and is_packed(path):
         raise LogFormatError(
             f"{path}: only text is read as gzip has packed it; unpack it first: gunzip"
@@ -122,7 +121,7 @@ def _file(
         return read_npz(path, reward_range)
     if {".csv", ".tsv"} & set(path.suffixes) or columns is not None:
         return CsvLog(path, columns, reward_range)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{") or (b"\n{" in text and b'"_label' in text):
         return DsjsonLog(path, reward_range)
     if _VW_LINE.match(text.partition(b"\n")[0]):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from simulator.logs.events import Event
 
 GZIP = b"\x1f\x8b"
+# What reading raises of a gzip file that is not all there, or not what it was.
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 def is_packed(path: Path) -> bool:
@@ -34,21 +36,24 @@ def open_bytes(path: Path) -> BinaryIO:
     return gzip.open(path, "rb")  # type: ignore[return-value]  # it has all that is used here
 
 
-@contextmanager
-def unpacking(path: Path, number: int | None = None) -> Iterator[None]:
-    """Reads from what `open_bytes` gave, where a damaged gzip file makes itself felt.
+def head(path: Path, size: int) -> bytes:
+    """The file's first bytes, unpacked.
 
     Raises:
-        LogFormatError: the file was cut short, or its checksum is another.
+        LogFormatError: it is a gzip file that was cut short there or is damaged.
     """
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        where = "" if number is None else f", after line {number}"
-        raise LogFormatError(
-            f"{path}{where}: the gzip file was cut short or is damaged ({error}): copy it again; "
-            "`gzip -dc` gives what can be read of it"
-        ) from error
+    with open_bytes(path) as file:
+        try:
+            return file.read(size)
+        except _DAMAGED as error:
+            raise _damaged(path, error, 0) from error
+
+
+def _damaged(path: Path, error: Exception, number: int) -> LogFormatError:
+    return LogFormatError(
+        f"{path}, after line {number}: the gzip file was cut short or is damaged ({error}): copy it again; "
+        "`gzip -dc` gives what can be read of it"
+    )
 
 
 class Line(NamedTuple):
@@ -74,14 +79,20 @@ def lines(path: Path) -> Iterator[Line]:
     """
     number = 0
     with open_bytes(path) as file:
-        while True:
-            with unpacking(path, number):
-                data = file.readline()
-            if not data:
-                return
+        for data in _read(path, file):
             number += 1
             last = not data.endswith(b"\n")
             yield Line(number, _decoded(path, data, number, last), last)
+
+
+def _read(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    number = 0
+    try:
+        for data in file:
+            number += 1
+            yield data
+    except _DAMAGED as error:
+        raise _damaged(path, error, number) from error
 
 
 def _decoded(path: Path, data: bytes, number: int, last: bool) -> str:
