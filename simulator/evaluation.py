@@ -93,12 +93,14 @@ def evaluate(
     overlap = Overlap.of(sample)
     reason = refusal(sample, actions=actions) or ""
     refused = reason and not force
-    valued = {name: reason if refused else _valued(name, sample) for name in names}
-    found = {
-        name: _estimate(each, estimand, reward_range, alpha, reason)
-        for name, each in valued.items()
-    }
-    versus = _versus(valued[names[0]], alpha, reason)
+    found: dict[str, Estimate] = {}
+    versus = _refused("")
+    for name in names:  # one influence at a time: at 10 million rows it is 80 MB
+        valued = reason if refused else _valued(name, sample)
+        if not found:
+            versus = _versus(valued, alpha, reason)
+        found[name] = _estimate(valued, estimand, reward_range, alpha, reason)
+        del valued
     return Evaluation(len(sample), found, versus, overlap, reason)
 
 
