@@ -63,7 +63,12 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return _normal(Evidence(sample.reward), alpha)
+    return mean(sample.reward, alpha)
+
+
+def mean(rewards: Column, alpha: float = 0.05) -> Estimate:
+    """The mean of rewards [n]; refused where there are none."""
+    return _normal(Evidence(rewards), alpha)
 
 
 def evaluate(

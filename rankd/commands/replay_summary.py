@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,9 @@ def conclude(
     *,
     alpha: float,
     force: bool,
+    doubt: str = "",
 ) -> list[Result]:
+    """What is said of each policy; `doubt` is why the one that ran is not to be believed."""
     first = found.replayed[0].sample
     results = []
     for one in found.replayed:
@@ -37,11 +40,27 @@ def conclude(
         evaluation = evaluate(
             one.sample, one.actions, estimand, estimators, limits, alpha=alpha, force=force
         )
+        if doubt and estimand == AS_SERVED:
+            evaluation = _doubted(evaluation, doubt, force=force)
         versus = None
         if one.sample is not first and not evaluation.reason:
             versus = difference(one.sample, first, estimators[0], alpha)
         results.append(Result(evaluation, versus))
     return results
+
+
+def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
+    """Without its numbers, or with them, marked."""
+
+    def marked(each: Estimate) -> Estimate:
+        if force:
+            return replace(each, identifiable=False, reason=reason)
+        return Estimate(None, None, None, "", False, reason)
+
+    found = {name: marked(each) for name, each in evaluation.estimators.items()}
+    return replace(
+        evaluation, estimators=found, vs_logged=marked(evaluation.vs_logged), reason=reason
+    )
 
 
 def summary(found: Pass, results: Sequence[Result], seconds: float, alpha: float) -> dict[str, Any]:
