@@ -56,6 +56,8 @@ class Online:
     reward: NDArray[np.float64]
     """What each row's logged action earned, [rows]."""
     lives: int = 1
+    between: float = 0.0
+    """Variance of the value between lives."""
 
     estimand: ClassVar[str] = ONLINE
 
@@ -171,29 +173,43 @@ def average(lives: Sequence[Online], alpha: float) -> Online:
     value, between = float(values.mean()), float(values.var(ddof=1))
     influence = np.mean([each.influence for each in lives], axis=0)
     rounds = min(len(each.curve) for each in lives)
-    along = float(influence.var(ddof=1)) / first.rows
-    variance = along + between
-    freedom = variance**2 / (along**2 / (first.rows - 1) + between**2 / (count - 1) or 1.0)
-    reach = float(stdtrit(max(freedom, 1.0), 1 - alpha / 2)) * sqrt(variance)
-    method = f"Student t of {count} lives, over rows and between lives"
     return replace(
         first,
         method="dr_ns" if any(each.method == "dr_ns" for each in lives) else "rejection",
         value=value,
-        interval=ConfidenceInterval(value - reach, value + reach, alpha, method),
+        interval=_student(influence, between, count, alpha),
         rounds=round(float(np.mean([each.rounds for each in lives]))),
         curve=np.mean([each.curve[:rounds] for each in lives], axis=0),
         cut=float(np.mean([each.cut for each in lives])),
         influence=influence,
         lives=count,
+        between=between,
     )
 
 
 def minus_logged(found: Online, alpha: float) -> ConfidenceInterval:
     """By how much the value exceeds the log's mean reward, paired row by row: both are means over the same rows.
 
-    What is compared is a learner in its first `rounds` rounds with a log that may have been learning for longer. The interval is along
-    the path that was learned, also of several lives.
+    What is compared is a learner in its first `rounds` rounds with a log that may have been learning for longer. The interval is for
+    what the value's is for: one path, or the mean over many lives.
     """
-    interval = INTERVALS["normal"](Evidence(found.influence - found.reward), alpha)
-    return replace(interval, method="Student t, paired, along the path")
+    rows = found.influence - found.reward
+    if found.lives > 1:
+        return _student(rows, found.between, found.lives, alpha)
+    return replace(
+        INTERVALS["normal"](Evidence(rows), alpha), method="Student t, paired, along the path"
+    )
+
+
+def _student(
+    rows: NDArray[np.float64], between: float, count: int, alpha: float
+) -> ConfidenceInterval:
+    """Of the mean of rows [n], whose variance between `count` lives is added to that over rows."""
+    n, value = len(rows), float(rows.mean())
+    along = float(rows.var(ddof=1)) / n
+    variance = along + between
+    parts = along**2 / (n - 1) + between**2 / (count - 1)
+    freedom = variance**2 / parts if parts > 0 else float(n - 1)
+    reach = float(stdtrit(freedom, 1 - alpha / 2)) * sqrt(variance)
+    method = f"Student t of {count} lives, over rows and between lives"
+    return ConfidenceInterval(value - reach, value + reach, alpha, method)

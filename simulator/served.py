@@ -115,6 +115,11 @@ class TrainedAsServed:
         self._reloaded_at = 0
         self._first: tuple[str, tuple[str, ...], NDArray[np.float64]] | None = None
 
+    @property
+    def model(self) -> Model:
+        """As it is now, newer than what it answers from."""
+        return self._current()
+
     def pmf(self, decision: Decided) -> NDArray[np.float64]:
         model = self._current()
         if self._loaded is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -86,7 +87,7 @@ def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
     started = time.perf_counter()
     with _progress(hidden=asked.as_json) as progress:
         found = live(
-            log, path, asked.specs, settings, model,
+            log, Path(path).name, asked.specs, settings, model,
             seeds=asked.seeds, alpha=asked.alpha, progress=progress,
         )  # fmt: skip
     if not found.rows:

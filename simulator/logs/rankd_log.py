@@ -2,7 +2,7 @@
 
 Decisions come where their records stand in the log; their rewards come where the fold would learn them. Actions are in the order
 in which policies see them, by id, and are those that could be chosen. A decision that never matures (not activated, void,
-still open at the end) comes once.
+still open at the end) comes once. What was open at the beginning of a trimmed log comes when its reward is final.
 """
 
 from __future__ import annotations
@@ -126,13 +126,21 @@ class _Replay(JoinFold):
 
     def events(self) -> Iterator[Event]:
         """To be iterated once. Raises LogError: the log cannot be read on."""
-        for record in self._source.records(self.version):
+        base = self.version
+        for record in self._source.records(base):
             self.step(record)
             closed, self._closed = self._closed, []
             if record.kind == pb.KIND_DECISION and record.app == self.app:
                 yield from decisions(record)
             for joined in closed:
-                yield from matured(self._source.read(joined.at), joined.rewards)
+                yield from final(self._source.read(joined.at), joined.rewards, base)
+
+
+def final(record: LogRecord, rewards: Mapping[int, float], base: int) -> Iterator[Event]:
+    """The slots of a Decision record with their rewards, after the decision itself if that was made before the log begins (`base`)."""
+    if record.sequence <= base:
+        yield from decisions(record)
+    yield from matured(record, rewards)
 
 
 def decisions(record: LogRecord) -> list[Decided]:

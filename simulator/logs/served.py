@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rankd.v1 import log_pb2 as pb
 from server.fold.joined import JoinFold
 from server.fold.records import LogError
-from simulator.logs.events import LogFormatError
-from simulator.logs.rankd_log import RankdLog, decisions, matured
+from simulator.logs.events import LogFormatError, Matured
+from simulator.logs.rankd_log import RankdLog, decisions, final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,11 +66,11 @@ class ServedLog(RankdLog):
         made_by = self._decisions_by_version(base)
         waiting = sorted(made_by, reverse=True)
         stood: dict[int, tuple[int, int, int]] = {}  # version -> decisions, rewards, time
-        made = final = now = 0
+        made = known = now = 0
         for record in self._source.records(fold.version):
             while waiting and waiting[-1] < record.sequence:
                 version = waiting.pop()
-                stood[version] = made, final, now or record.log_time_us
+                stood[version] = made, known, now or record.log_time_us
                 for sequence in made_by[version]:
                     yield from decisions(self._source.read(sequence))
             self.at = record.sequence
@@ -78,12 +78,12 @@ class ServedLog(RankdLog):
             self._follow(fold)
             now = record.log_time_us
             for joined in fold.taken():
-                for event in matured(self._source.read(joined.at), joined.rewards):
-                    final += 1
+                for event in final(self._source.read(joined.at), joined.rewards, base):
+                    known += isinstance(event, Matured)
                     yield event
             if _is_decision(record, self.app):
                 before = stood[max(record.decision().model_version, base)]
-                lag = made - before[0], final - before[1], (now - before[2]) / 1e6
+                lag = made - before[0], known - before[1], (now - before[2]) / 1e6
                 self.lags.append(Lag(*lag))
                 made += 1
 
