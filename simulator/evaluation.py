@@ -3,11 +3,7 @@
 A policy that the log says too little about gets no number, because a wrong one would be believed. What was refused can be shown
 all the same (`force`); it stays marked as not identifiable.
 
-Which interval stands beside an estimate:
-- IPS of a frozen policy on a log with pmfs: empirical likelihood, which knows what the log could not have shown;
-- everything else: Student's t on the estimator's influence. For a policy that learns from the log the estimate is of the mean
-  value along its path, and the differences between rows and value are a martingale; their spread around one mean is at
-  least their spread around the path, so the interval errs towards wide.
+Which interval stands beside an estimate: see `simulator.beside`.
 """
 
 from __future__ import annotations
@@ -15,19 +11,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
-from simulator.estimators.inverse_propensity import IPS
+from simulator.beside import interval_beside
+from simulator.estimators import (
+    ESTIMATORS,
+    Estimator,
+    create,
+    interleave,
+    slope,
+    split,
+    tunings,
+)
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import Overlap, refusal
 from simulator.targets import FROZEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
-    from simulator.intervals import ConfidenceInterval
     from simulator.sample import Column, Sample
 
 
@@ -75,6 +78,8 @@ def evaluate(
     *,
     alpha: float = 0.05,
     force: bool = False,
+    interval: str | None = None,
+    own: Mapping[str, Sample] | None = None,
 ) -> Evaluation:
     """Every estimator's answer.
 
@@ -82,20 +87,25 @@ def evaluate(
         sample: of one policy.
         actions: how many there were to choose from, one number or [n]; for the remedy of a refusal.
         estimand: "frozen" or "trained_on_log".
-        names: of estimators; one with a setting has it chosen by SLOPE on the first 30% of the rows, and is valued on the rest.
+        names: of estimators; one with a setting has it chosen by SLOPE on 30% of the rows, and is valued on the rest. The 30% are the first of
+            them, or from all over the log if the policy learned on the way.
         reward_range: (lowest, highest) reward that a decision can have.
         alpha: in (0, 1), the share of logs whose interval misses the value.
         force: whether to give numbers that should not be believed, too.
+        interval: by name; see `simulator.intervals`. None for the one that suits the estimator. Where it does not hold, there is
+            a value without interval, and the reason.
+        own: the samples of estimators that have a q of their own (mrdr), of the same rows.
 
     Raises:
-        ValueError: there is no such estimator.
+        ValueError: there is no such estimator or interval.
     """
     overlap = Overlap.of(sample)
     reason = refusal(sample, actions=actions) or ""
     refused = reason and not force
-    valued = {name: reason if refused else _valued(name, sample) for name in names}
+    samples = dict.fromkeys(names, sample) | dict(own or {})
+    valued = {name: reason if refused else _valued(name, samples[name], estimand) for name in names}
     found = {
-        name: _estimate(each, estimand, reward_range, alpha, reason)
+        name: _estimate(each, estimand, reward_range, alpha, reason, interval)
         for name, each in valued.items()
     }
     versus = _versus(valued[names[0]], alpha, reason)
@@ -125,10 +135,10 @@ class _Valued(NamedTuple):
     influence: Column
 
 
-def _valued(name: str, sample: Sample) -> _Valued | str:
+def _valued(name: str, sample: Sample, estimand: str) -> _Valued | str:
     """Or why it has no value."""
     try:
-        estimator, rows = _chosen(name, sample)
+        estimator, rows = _chosen(name, sample, estimand)
         return _Valued(estimator, rows, estimator.influence(rows))
     except NotIdentifiable as error:
         return str(error)
@@ -140,48 +150,36 @@ def _estimate(
     reward_range: tuple[float, float],
     alpha: float,
     reason: str,
+    method: str | None,
 ) -> Estimate:
     if isinstance(valued, str):
         return _refused(valued)
     estimator, rows, influence = valued
-    evidence = Evidence(influence, rows, reward_range, adaptive=estimand != FROZEN)
+    value, setting = float(influence.mean()), repr(estimator) if estimator.settings else ""
     try:
-        interval = _interval(estimator, evidence, estimand, alpha)
+        interval = interval_beside(
+            estimator, rows, influence, estimand, reward_range, alpha, method
+        )
     except NotIdentifiable as error:
-        return _refused(str(error))
+        if method is None:
+            return _refused(str(error))
+        return Estimate(value, None, None, "", not reason, reason or str(error), setting)
     return Estimate(
-        float(influence.mean()),
-        interval.low,
-        interval.high,
-        interval.method,
-        not reason,
-        reason,
-        repr(estimator) if estimator.settings else "",
+        value, interval.low, interval.high, interval.method, not reason, reason, setting
     )
 
 
-def _chosen(name: str, sample: Sample) -> tuple[Estimator[Sample], Sample]:
+def _chosen(name: str, sample: Sample, estimand: str) -> tuple[Estimator[Sample], Sample]:
     """The estimator, and the rows that it may be valued on."""
     if not _tuned(name):
         return create(name), sample
-    earlier, later = split(sample)
-    return slope(tunings(name, earlier), earlier).chosen, later
+    aside, others = split(sample) if estimand == FROZEN else interleave(sample)
+    return slope(tunings(name, aside), aside).chosen, others
 
 
 def _tuned(name: str) -> bool:
     """Whether it has a setting to choose. Names that there are not are `create`'s to refuse."""
     return name in ESTIMATORS and ESTIMATORS[name].tuned is not None
-
-
-def _interval(
-    estimator: Estimator[Sample], evidence: Evidence, estimand: str, alpha: float
-) -> ConfidenceInterval:
-    if estimand == FROZEN and isinstance(estimator, IPS):
-        try:
-            return INTERVALS["cressie_read"](evidence, alpha)
-        except NotIdentifiable:
-            pass  # without pmfs; the next one says what it is
-    return INTERVALS["normal"](evidence, alpha)
 
 
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:

@@ -17,11 +17,14 @@ from rich.table import Table
 
 from policies import ModelSpec, PolicyError
 from rankd.commands import fail
+from rankd.commands.reward_models import Fitting
+from rankd.commands.reward_models import check as check_model
 from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
 from simulator.estimators import ESTIMATORS, MRDR
 from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.intervals import INTERVALS
 from simulator.logs import Columns, DsjsonLog, LogFormatError, Matured, open_log
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from simulator.evaluation import Evaluation
     from simulator.logs import Log
     from simulator.replay import Pass
+    from simulator.sample import Sample
     from simulator.targets import Target
 
 
@@ -48,6 +52,8 @@ def replay(
     min_exploration: float,
     standardise: bool,
     reward_model: str,
+    cross_fit: int | None,
+    interval: str | None,
     alpha: float,
     force: bool,
     report: Path | None,
@@ -57,10 +63,9 @@ def replay(
     unknown = [name for name in estimators if name not in ESTIMATORS]
     if unknown:
         fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
-    if MRDR.name in estimators:
-        fail(
-            "--estimator mrdr: needs a reward model that was fitted for it, and the command fits none; take dr"
-        )
+    if interval is not None and interval not in INTERVALS:
+        fail(f"--interval {interval}: there is none; known are {', '.join(INTERVALS)}")
+    check_model(cross_fit, estimators, estimand, interval)
     with ExitStack() as stack:
         log = _open(path, app, columns, stack)
         try:
@@ -71,14 +76,17 @@ def replay(
                 "reward_range": limits,
             }
             targets = [_target(spec, estimand, settings, log) for spec in specs]
-            needs = any(ESTIMATORS[name].needs_model for name in estimators)
-            model = ModelSpec(policy_of(reward_model), **settings).build() if needs else None
+            fitting = Fitting(policy_of(reward_model), settings, cross_fit)
             started = time.perf_counter()
             with _progress(hidden=as_json) as progress:
                 task = progress.add_task("rows", total=None)
                 found = replay_log(
-                    log, targets, model, lambda n: progress.update(task, completed=n)
+                    log,
+                    targets,
+                    fitting.of(log, estimators),
+                    lambda n: progress.update(task, completed=n),
                 )
+                mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
             seconds = time.perf_counter() - started
         except PolicyError as error:
             fail(str(error))
@@ -89,7 +97,9 @@ def replay(
     if not found.matured:
         fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
     try:
-        results = _results(found, estimators, limits, alpha=alpha, force=force)
+        results = _results(
+            found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval
+        )
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
     if report is not None or plots is not None:
@@ -168,22 +178,31 @@ class _Result(NamedTuple):
 
 def _results(
     found: Pass,
+    mrdr: Sequence[Sample],
     estimators: Sequence[str],
     limits: tuple[float, float],
     *,
     alpha: float,
     force: bool,
+    interval: str | None,
 ) -> list[_Result]:
-    first = found.replayed[0].sample
+    samples = mrdr if estimators[0] == MRDR.name else [one.sample for one in found.replayed]
     results = []
-    for one in found.replayed:
-        estimand = one.target.estimand
+    for i, one in enumerate(found.replayed):
         evaluation = evaluate(
-            one.sample, one.actions, estimand, estimators, limits, alpha=alpha, force=force
+            one.sample,
+            one.actions,
+            one.target.estimand,
+            estimators,
+            limits,
+            alpha=alpha,
+            force=force,
+            interval=interval,
+            own={MRDR.name: mrdr[i]} if mrdr else None,
         )
         versus = None
-        if one.sample is not first and not evaluation.reason:
-            versus = difference(one.sample, first, estimators[0], alpha)
+        if i and not evaluation.reason:
+            versus = difference(samples[i], samples[0], estimators[0], alpha)
         results.append(_Result(evaluation, versus))
     return results
 

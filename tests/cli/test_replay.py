@@ -150,7 +150,7 @@ def test_rewards_outside_their_range_are_refused(table: Path) -> None:
         (("--policy", "linuc"), "--policy linuc: "),
         (("--policy", "linucb:alpah=1"), "alpha"),
         (("--policy", "linucb", "--estimator", "ipz"), "known are ips"),
-        (("--policy", "linucb", "--estimator", "mrdr"), "fitted for it"),
+        (("--policy", "linucb", "--estimator", "mrdr"), "fitted to one policy"),
         (("--policy", "linucb", "--reward-model", "uniform"), "expects no rewards"),
         (("--policy", "linucb", "--reward-range", "1", "0"), "lowest first"),
     ],
