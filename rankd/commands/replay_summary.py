@@ -12,8 +12,7 @@ from simulator.evaluation import Estimate, difference, evaluate, logged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simulator.estimators import MRDR
-from simulator.evaluation import Evaluation
+    from simulator.evaluation import Evaluation
     from simulator.replay import Pass
     from simulator.sample import Sample
 
