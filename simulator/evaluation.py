@@ -12,15 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.beside import interval_beside
-from simulator.estimators import (
-    ESTIMATORS,
-    Estimator,
-    create,
-    interleave,
-    slope,
-    split,
-    tunings,
-)
+from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import Overlap, refusal
@@ -32,6 +24,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from simulator.sample import Column, Sample
+
+_UNTUNED = (
+    "not tuned: the policy learned on the way, and rows on which it knew little would choose a setting that cuts away "
+    "what it did later"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Estimate:
     """The interval's method; "" if there is none."""
     identifiable: bool
     reason: str
-    """Why it was refused; "" if it was not."""
+    """Why it was refused, or has no interval, or was not tuned; "" if there is nothing to say."""
     setting: str = ""
     """The estimator with its setting, where SLOPE chose one."""
 
@@ -87,8 +84,8 @@ def evaluate(
         sample: of one policy.
         actions: how many there were to choose from, one number or [n]; for the remedy of a refusal.
         estimand: "frozen" or "trained_on_log".
-        names: of estimators; one with a setting has it chosen by SLOPE on 30% of the rows, and is valued on the rest. The 30% are the first of
-            them, or from all over the log if the policy learned on the way.
+        names: of estimators; one with a setting has it chosen by SLOPE on the first 30% of the rows, and is valued on the rest. For a policy
+            that learned on the way it stays at the setting without bias, and `reason` says why.
         reward_range: (lowest, highest) reward that a decision can have.
         alpha: in (0, 1), the share of logs whose interval misses the value.
         force: whether to give numbers that should not be believed, too.
@@ -156,6 +153,7 @@ def _estimate(
         return _refused(valued)
     estimator, rows, influence = valued
     value, setting = float(influence.mean()), repr(estimator) if estimator.settings else ""
+    note = _UNTUNED if setting and estimand != FROZEN else ""
     try:
         interval = interval_beside(
             estimator, rows, influence, estimand, reward_range, alpha, method
@@ -164,17 +162,18 @@ def _estimate(
         if method is None:
             return _refused(str(error))
         return Estimate(value, None, None, "", not reason, reason or str(error), setting)
-    return Estimate(
-        value, interval.low, interval.high, interval.method, not reason, reason, setting
-    )
+    low, high = interval.low, interval.high
+    return Estimate(value, low, high, interval.method, not reason, reason or note, setting)
 
 
 def _chosen(name: str, sample: Sample, estimand: str) -> tuple[Estimator[Sample], Sample]:
     """The estimator, and the rows that it may be valued on."""
     if not _tuned(name):
         return create(name), sample
-    aside, others = split(sample) if estimand == FROZEN else interleave(sample)
-    return slope(tunings(name, aside), aside).chosen, others
+    if estimand != FROZEN:
+        return tunings(name, sample)[-1], sample
+    earlier, later = split(sample)
+    return slope(tunings(name, earlier), earlier).chosen, later
 
 
 def _tuned(name: str) -> bool:

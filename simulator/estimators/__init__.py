@@ -13,7 +13,7 @@ from simulator.estimators.dros import DRos
 from simulator.estimators.estimator import Estimator, Mean, Ratio, standard_error
 from simulator.estimators.inverse_propensity import IPS
 from simulator.estimators.mrdr import MRDR, mrdr_weight
-from simulator.estimators.slope import Selection, interleave, slope, split, thresholds
+from simulator.estimators.slope import Selection, slope, split, thresholds
 from simulator.estimators.sndr import SNDR
 from simulator.estimators.snips import SNIPS
 from simulator.estimators.switch_dr import SwitchDR
@@ -44,7 +44,6 @@ __all__ = [
     "Selection",
     "SwitchDR",
     "create",
-    "interleave",
     "mrdr_weight",
     "slope",
     "split",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 1_500
+FROZEN = ("--policy", "linucb:alpha=0", "--estimand", "frozen")
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,46 @@ def test_a_frozen_policy_does_not_learn(table: Path) -> None:
     assert policy["estimators"]["ips"]["value"] < 0.5
 
 
-def test_a_setting_is_chosen_on_the_first_rows(table: Path) -> None:
-    found = replayed(table, "--policy", "linucb:alpha=0.5", "--estimator", "dros")
-    assert found["policies"][0]["estimators"]["dros"]["setting"].startswith("DRos(lambda_=")
+def test_a_setting_is_chosen_on_the_first_rows_of_a_policy_that_stays_as_it_is(table: Path) -> None:
+    found = replayed(table, *FROZEN, "--estimator", "dros")["policies"][0]["estimators"]["dros"]
+    assert found["setting"].startswith("DRos(lambda_=")
+    learned = replayed(table, "--policy", "linucb", "--estimator", "dros")["policies"][0]
+    assert learned["estimators"]["dros"]["setting"] == "DRos(lambda_=inf)"
+    assert "not tuned" in learned["estimators"]["dros"]["reason"]
+
+
+def test_a_cross_fitted_model_tells_more_than_a_progressive_one(table: Path) -> None:
+    """Both estimates are right; the cross-fitted model knows four fifths of the log at each row."""
+    width = {}
+    for name, more in (("progressive", ()), ("cross-fitted", ("--cross-fit", "5"))):
+        found = replayed(table, *FROZEN, "--estimator", "dr", *more)
+        dr = found["policies"][0]["estimators"]["dr"]
+        assert dr["low"] < dr["value"] < dr["high"]
+        width[name] = dr["high"] - dr["low"]
+    assert width["cross-fitted"] < width["progressive"]
+
+
+def test_mrdr_fits_a_model_to_each_policy(table: Path) -> None:
+    two = (*FROZEN, "--policy", "uniform", "--min-exploration", "0.2")
+    found = replayed(table, *two, "--estimator", "mrdr", "--estimator", "dr")["policies"]
+    for policy in found:
+        mrdr, dr = policy["estimators"]["mrdr"], policy["estimators"]["dr"]
+        assert mrdr["low"] < dr["value"] < mrdr["high"]
+        assert mrdr["value"] != dr["value"]
+    assert found[1]["vs_first"]["interval"]
+
+
+def test_an_interval_by_name(table: Path) -> None:
+    given = (*FROZEN, "--estimator", "ips", "--estimator", "snips")
+    bootstrap = replayed(table, *given, "--interval", "bootstrap")["policies"][0]["estimators"]
+    assert {each["interval"] for each in bootstrap.values()} == {"percentile bootstrap"}
+    sequence = replayed(table, *given, "--interval", "confidence_sequence")["policies"][0]
+    assert sequence["estimators"]["ips"]["low"] < bootstrap["ips"]["low"]
+    assert sequence["estimators"]["snips"]["low"] is None
+    shown = rankd("replay", str(table), *given, "--interval", "confidence_sequence")
+    assert "is an interval of ips" in " ".join(shown.out.replace("│", " ").split())
+    path = replayed(table, "--policy", "linucb", "--interval", "bootstrap")["policies"][0]
+    assert "path of learning" in path["estimators"]["dr"]["reason"]
 
 
 def test_too_little_is_refused_and_shown_only_by_force(table: Path, tmp_path: Path) -> None:
@@ -151,6 +189,14 @@ def test_rewards_outside_their_range_are_refused(table: Path) -> None:
         (("--policy", "linucb:alpah=1"), "alpha"),
         (("--policy", "linucb", "--estimator", "ipz"), "known are ips"),
         (("--policy", "linucb", "--estimator", "mrdr"), "fitted to one policy"),
+        (("--policy", "linucb", "--cross-fit", "5"), "--estimand frozen"),
+        (("--policy", "linucb", "--estimand", "frozen", "--cross-fit", "1"), "two folds"),
+        (("--policy", "linucb", "--interval", "norml"), "known are bootstrap"),
+        (
+            (*FROZEN, "--estimator", "mrdr", "--reward-model", "sgd"),
+            "weighted least squares",
+        ),
+        ((*FROZEN, "--cross-fit", "5", "--interval", "martingale"), "leave --cross-fit out"),
         (("--policy", "linucb", "--reward-model", "uniform"), "expects no rewards"),
         (("--policy", "linucb", "--reward-range", "1", "0"), "lowest first"),
     ],
