@@ -192,7 +192,8 @@ def replay(
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros, mrdr. Default: ips, snips and dr."
+            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros, mrdr; for decisions with several slots: sips, iips, "
+            "rips, cascade-dr, pi. Default: ips, snips and dr."
         ),
     ] = None,
     estimand: Annotated[

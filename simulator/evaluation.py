@@ -63,7 +63,7 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return _normal(Evidence(sample.reward), alpha)
+    return mean_of(Evidence(sample.reward), alpha)
 
 
 def evaluate(
@@ -116,12 +116,12 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         ValueError: there is no such estimator.
     """
     if _tuned(name):
-        return _refused(f"{name} has a setting that differs between policies")
+        return refused(f"{name} has a setting that differs between policies")
     estimator = create(name)
     try:
-        return _normal(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
+        return mean_of(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
     except NotIdentifiable as error:
-        return _refused(str(error))
+        return refused(str(error))
 
 
 class _Valued(NamedTuple):
@@ -150,7 +150,7 @@ def _estimate(
     method: str | None,
 ) -> Estimate:
     if isinstance(valued, str):
-        return _refused(valued)
+        return refused(valued)
     estimator, rows, influence = valued
     value, setting = float(influence.mean()), repr(estimator) if estimator.settings else ""
     note = _UNTUNED if setting and estimand != FROZEN else ""
@@ -160,7 +160,7 @@ def _estimate(
         )
     except NotIdentifiable as error:
         if method is None:
-            return _refused(str(error))
+            return refused(str(error))
         return Estimate(value, None, None, "", not reason, reason or str(error), setting)
     low, high = interval.low, interval.high
     return Estimate(value, low, high, interval.method, not reason, reason or note, setting)
@@ -183,14 +183,15 @@ def _tuned(name: str) -> bool:
 
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
-        return _refused(valued)
-    found = _normal(Evidence(valued.influence - valued.rows.reward), alpha)
+        return refused(valued)
+    found = mean_of(Evidence(valued.influence - valued.rows.reward), alpha)
     return replace(found, identifiable=not reason, reason=reason or found.reason)
 
 
-def _normal(evidence: Evidence, alpha: float) -> Estimate:
+def mean_of(evidence: Evidence, alpha: float) -> Estimate:
+    """The mean of the rows with Student's interval."""
     if not len(evidence.rows):
-        return _refused("there are no rows yet")
+        return refused("there are no rows yet")
     value = float(evidence.rows.mean())
     try:
         interval = INTERVALS["normal"](evidence, alpha)
@@ -199,5 +200,6 @@ def _normal(evidence: Evidence, alpha: float) -> Estimate:
     return Estimate(value, interval.low, interval.high, interval.method, True, "")
 
 
-def _refused(reason: str) -> Estimate:
+def refused(reason: str) -> Estimate:
+    """No value, and why."""
     return Estimate(None, None, None, "", False, reason)

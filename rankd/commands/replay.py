@@ -16,11 +16,19 @@ from rankd.commands import fail
 from rankd.commands.replay_log import open_any, range_met
 from rankd.commands.replay_report import write
 from rankd.commands.replay_show import show
+from rankd.commands.replay_slates import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+    wanted,
+)
 from rankd.commands.replay_summary import conclude, summary
 from rankd.commands.reward_models import Fitting
 from rankd.commands.reward_models import check as check_model
 from rankd.commands.sources import UNREADABLE
 from simulator.estimators import ESTIMATORS, MRDR
+from simulator.estimators.slates import SLATE_ESTIMATORS
 from simulator.intervals import INTERVALS
 from simulator.logs import DsjsonLog, LogFormatError
 from simulator.replay import replay as replay_log
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from simulator.logs import Log
     from simulator.targets import Target
 
 
@@ -55,12 +62,14 @@ def replay(
     plots: Path | None,
     as_json: bool,
 ) -> int:
-    unknown = [name for name in estimators if name not in ESTIMATORS]
+    known = [*ESTIMATORS, *SLATE_ESTIMATORS]
+    unknown = [name for name in estimators if name not in known]
     if unknown:
-        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
+        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(known)}")
     if interval is not None and interval not in INTERVALS:
         fail(f"--interval {interval}: there is none; known are {', '.join(INTERVALS)}")
     check_model(cross_fit, estimators, estimand, interval)
+    of_slates = wanted(estimators, cross_fit, interval)
     with ExitStack() as stack:
         log = open_any(path, app, columns, stack)
         try:
@@ -70,18 +79,22 @@ def replay(
                 "min_exploration": min_exploration,
                 "reward_range": limits,
             }
-            targets = [_target(spec, estimand, settings, log) for spec in specs]
+            parsed = isinstance(log, DsjsonLog) and estimand != FROZEN and not of_slates
+            targets = [_target(spec, estimand, settings, vw_parses=parsed) for spec in specs]
             fitting = Fitting(policy_of(reward_model), settings, cross_fit)
             started = time.perf_counter()
             with _progress(hidden=as_json) as progress:
                 task = progress.add_task("rows", total=None)
-                found = replay_log(
-                    log,
-                    targets,
-                    fitting.of(log, estimators),
-                    lambda n: progress.update(task, completed=n),
-                )
-                mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
+
+                def tick(n: int) -> None:
+                    progress.update(task, completed=n)
+
+                if of_slates:
+                    slates = replayed_slates(log, targets, estimators, fitting, tick)
+                    found = as_pass(slates)
+                else:
+                    found = replay_log(log, targets, fitting.of(log, estimators), tick)
+                    mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
             seconds = time.perf_counter() - started
         except PolicyError as error:
             fail(str(error))
@@ -92,9 +105,15 @@ def replay(
     if not found.matured:
         fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
     try:
-        results = conclude(
-            found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval
-        )
+        if of_slates:
+            results = conclude_slates(
+                slates, estimators, alpha=alpha, force=force, interval=interval
+            )
+            limits = range_of_slates(limits, slates)
+        else:
+            results = conclude(
+                found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval
+            )
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
     if report is not None or plots is not None:
@@ -107,9 +126,9 @@ def replay(
     return 0
 
 
-def _target(spec: str, estimand: str, settings: dict[str, Any], log: Log) -> Target:
+def _target(spec: str, estimand: str, settings: dict[str, Any], *, vw_parses: bool) -> Target:
     name, _, args = spec.partition(":")
-    if name == "vw" and args and isinstance(log, DsjsonLog) and estimand != FROZEN:
+    if name == "vw" and args and vw_parses:
         from simulator.vw_dsjson import VwDsjson
 
         return VwDsjson(spec, args)

@@ -41,8 +41,8 @@ class Fitting(NamedTuple):
         if not any(ESTIMATORS[name].needs_model and name != MRDR.name for name in estimators):
             return None
         if self.folds is None:
-            return self._progressive()
-        return CrossFitted.of(log, self._progressive, self.folds)
+            return self.progressive()
+        return CrossFitted.of(log, self.progressive, self.folds)
 
     def of_mrdr(self, log: Log, targets: Sequence[Target]) -> list[Sample]:
         """for each target its sample, with q from a model that was fitted for it: two passes over the log.
@@ -62,7 +62,12 @@ class Fitting(NamedTuple):
 
         return replay(log, [target], CrossFitted.of(log, build, self.folds or _FOLDS))
 
-    def _progressive(self) -> RewardModel:
+    def progressive(self) -> RewardModel:
+        """One that learns on the way.
+
+        Raises:
+            PolicyError: the policy's settings are wrong.
+        """
         return Progressive(ModelSpec(self.policy, **self.settings).build())
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.ips import NotIdentifiable
+from simulator.sample import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +93,18 @@ class Slates:
     def rows(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Slates:
         """Some of the rows, in the order asked for."""
         return Slates(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def whole(self) -> Sample:
+        """Each slate as one action, whose reward is the sum and whose weight the product: IPS of it is SIPS.
+
+        >>> Slates.of(reward=[[1, 2]], mu=[[0.5, 0.5]], pi=[[1.0, 0.25]]).whole().weight.tolist()
+        [1.0]
+
+        Raises:
+            NotIdentifiable: a conditional is missing.
+        """
+        mu = self.mu.prod(axis=1)
+        return Sample.of(self.reward.sum(axis=1), mu, self.prefix_weight()[:, -1] * mu)
 
     def prefix_weight(self) -> Grid:
         """How much likelier pi draws the slots up to and including l, as they were, than mu: [n, L].
