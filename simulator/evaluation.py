@@ -63,7 +63,24 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return mean_of(Evidence(sample.reward), alpha)
+    return mean(sample.reward, alpha)
+
+
+def mean(rows: Column, alpha: float = 0.05) -> Estimate:
+    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none."""
+    if not len(rows):
+        return refused("there are no rows yet")
+    value = float(rows.mean())
+    try:
+        interval = INTERVALS["normal"](Evidence(rows), alpha)
+    except NotIdentifiable as error:
+        return Estimate(value, None, None, "", True, str(error))
+    return Estimate(value, interval.low, interval.high, interval.method, True, "")
+
+
+def refused(reason: str) -> Estimate:
+    """No value, and why."""
+    return Estimate(None, None, None, "", False, reason)
 
 
 def evaluate(
@@ -119,7 +136,7 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         return refused(f"{name} has a setting that differs between policies")
     estimator = create(name)
     try:
-        return mean_of(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
+        return mean(estimator.influence(one) - estimator.influence(other), alpha)
     except NotIdentifiable as error:
         return refused(str(error))
 
@@ -184,22 +201,5 @@ def _tuned(name: str) -> bool:
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
         return refused(valued)
-    found = mean_of(Evidence(valued.influence - valued.rows.reward), alpha)
+    found = mean(valued.influence - valued.rows.reward, alpha)
     return replace(found, identifiable=not reason, reason=reason or found.reason)
-
-
-def mean_of(evidence: Evidence, alpha: float) -> Estimate:
-    """The mean of the rows with Student's interval."""
-    if not len(evidence.rows):
-        return refused("there are no rows yet")
-    value = float(evidence.rows.mean())
-    try:
-        interval = INTERVALS["normal"](evidence, alpha)
-    except NotIdentifiable as error:
-        return Estimate(value, None, None, "", True, str(error))
-    return Estimate(value, interval.low, interval.high, interval.method, True, "")
-
-
-def refused(reason: str) -> Estimate:
-    """No value, and why."""
-    return Estimate(None, None, None, "", False, reason)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from simulator.estimators.slates import IIPS, SLATE_ESTIMATORS, PseudoInverse
-from simulator.evaluation import Estimate, Evaluation, mean_of, refused
+from simulator.evaluation import Estimate, Evaluation, mean, refused
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import Overlap, refusal
@@ -84,7 +84,7 @@ def slate_difference(one: Slates, other: Slates, name: str, alpha: float = 0.05)
         if isinstance(each, str):
             return refused(each)
         found.append(each.influence)
-    return mean_of(Evidence(found[0] - found[1]), alpha)
+    return mean(found[0] - found[1], alpha)
 
 
 def _valued(name: str, slates: Slates, *, force: bool) -> _Valued | str:
@@ -129,6 +129,6 @@ def _estimate(valued: _Valued | str, estimand: str, alpha: float, interval: str)
 
 def _minus(valued: _Valued, slates: Slates, alpha: float) -> Estimate:
     """Minus what the log's own slates earned."""
-    found = mean_of(Evidence(valued.influence - slates.reward.sum(axis=1)), alpha)
+    found = mean(valued.influence - slates.reward.sum(axis=1), alpha)
     reason = valued.reason
     return replace(found, identifiable=not reason, reason=reason or found.reason)

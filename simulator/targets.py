@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRAINED_ON_LOG = "trained_on_log"
 FROZEN = "frozen"
+AS_SERVED = "as_served"
 
 
 class Target(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,122 +13,220 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from policies import ModelSpec, PolicyError
 from rankd.commands import fail
-from rankd.commands.replay_log import open_any, range_met
-from rankd.commands.replay_report import write
+from rankd.commands.replay_asked import check
+from rankd.commands.replay_log import open_any, open_served, range_met
+from rankd.commands.replay_online import live, online_summary, show_online
+from rankd.commands.replay_report import write, write_lives
+from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
 from rankd.commands.replay_slates import (
     as_pass,
     conclude_slates,
     range_of_slates,
     replayed_slates,
-    wanted,
 )
 from rankd.commands.replay_summary import conclude, summary
 from rankd.commands.reward_models import Fitting
 from rankd.commands.reward_models import check as check_model
+from rankd.commands.saved import Learned, learned_until, saved
 from rankd.commands.sources import UNREADABLE
-from simulator.estimators import ESTIMATORS, MRDR
-from simulator.estimators.slates import SLATE_ESTIMATORS
-from simulator.intervals import INTERVALS
+from simulator.estimators import MRDR
+from simulator.life import ONLINE
 from simulator.logs import DsjsonLog, LogFormatError
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, Frozen, Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
+    from rankd.commands.replay_asked import Asked
+    from rankd.commands.replay_summary import Result
+    from simulator.logs import Log
+    from simulator.replay import Pass
     from simulator.targets import Target
 
+_STANDARDISE, _MIN_EXPLORATION = True, 0.05  # of a policy that is not said otherwise of
 
-def replay(
-    path: str,
-    specs: Sequence[str],
-    *,
-    app: str | None,
-    columns: str | None,
-    estimators: Sequence[str],
-    estimand: str,
-    reward_range: tuple[float, float] | None,
-    min_exploration: float,
-    standardise: bool,
-    reward_model: str,
-    cross_fit: int | None,
-    interval: str | None,
-    alpha: float,
-    force: bool,
-    report: Path | None,
-    plots: Path | None,
-    as_json: bool,
-) -> int:
-    known = [*ESTIMATORS, *SLATE_ESTIMATORS]
-    unknown = [name for name in estimators if name not in known]
-    if unknown:
-        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(known)}")
-    if interval is not None and interval not in INTERVALS:
-        fail(f"--interval {interval}: there is none; known are {', '.join(INTERVALS)}")
-    check_model(cross_fit, estimators, estimand, interval)
-    of_slates = wanted(estimators, cross_fit, interval)
+
+def replay(path: str, asked: Asked) -> int:
+    """Returns the exit code."""
+    models = {spec: found for spec in asked.specs if (found := saved(spec, asked.app))}
+    check(asked, models)
+    if asked.as_served:
+        return _as_served(path, asked)
     with ExitStack() as stack:
-        log = open_any(path, app, columns, stack)
-        try:
-            limits = reward_range or log.reward_range or range_met(log)
-            settings: dict[str, Any] = {
-                "standardise": standardise,
-                "min_exploration": min_exploration,
+        log = open_any(path, asked.app, asked.columns, stack)
+        with _faults(path):
+            limits = asked.reward_range or log.reward_range or range_met(log)
+            settings = {
+                "standardise": _STANDARDISE,
+                "min_exploration": _MIN_EXPLORATION,
+                **asked.changes,
                 "reward_range": limits,
             }
-            parsed = isinstance(log, DsjsonLog) and estimand != FROZEN and not of_slates
-            targets = [_target(spec, estimand, settings, vw_parses=parsed) for spec in specs]
-            fitting = Fitting(policy_of(reward_model), settings, cross_fit)
-            started = time.perf_counter()
-            with _progress(hidden=as_json) as progress:
-                task = progress.add_task("rows", total=None)
+            if asked.estimand == ONLINE:
+                return _online(path, log, settings, asked)
+            targets = [
+                models[spec].target()
+                if spec in models
+                else _target(
+                    spec,
+                    asked.estimand,
+                    settings,
+                    vw_parses=isinstance(log, DsjsonLog) and not asked.of_slates,
+                )
+                for spec in asked.specs
+            ]
+            learned = Learned(log, learned_until(list(models.values()), log) if models else 0)
+            if asked.of_slates:
+                return _slates(path, learned, targets, limits, settings, asked)
+            return _estimated(path, learned, targets, limits, settings, asked)
 
-                def tick(n: int) -> None:
-                    progress.update(task, completed=n)
 
-                if of_slates:
-                    slates = replayed_slates(log, targets, estimators, fitting, tick)
-                    found = as_pass(slates)
-                else:
-                    found = replay_log(log, targets, fitting.of(log, estimators), tick)
-                    mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
-            seconds = time.perf_counter() - started
-        except PolicyError as error:
-            fail(str(error))
-        except LogFormatError as error:
-            fail(str(error), UNREADABLE)
-        except ValueError as error:
-            fail(f"{path}: {error}", UNREADABLE)
-    if not found.matured:
-        fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+@contextmanager
+def _faults(path: str) -> Iterator[None]:
+    """Ends the command with what is wrong."""
     try:
-        if of_slates:
-            results = conclude_slates(
-                slates, estimators, alpha=alpha, force=force, interval=interval
-            )
-            limits = range_of_slates(limits, slates)
-        else:
-            results = conclude(
-                found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval
-            )
+        yield
+    except PolicyError as error:
+        fail(str(error))
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
-    if report is not None or plots is not None:
-        write(path, found, results, limits, alpha, report, plots)
-    told = summary(found, results, seconds, alpha)
-    if as_json:
+
+
+def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
+    model = ModelSpec(policy_of(asked.reward_model), **settings).build()
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = live(
+            log, path, asked.specs, settings, model,
+            seeds=asked.seeds, alpha=asked.alpha, progress=progress,
+        )  # fmt: skip
+    if not found.rows:
+        _nothing(path)
+    told = online_summary(found, time.perf_counter() - started)
+    if asked.report is not None or asked.plots is not None:
+        write_lives(found, asked.report, asked.plots)
+    if asked.as_json:
         typer.echo(json.dumps(told))
     else:
-        show(told, found, alpha)
+        show_online(told, asked.alpha)
     return 0
 
 
-def _target(spec: str, estimand: str, settings: dict[str, Any], *, vw_parses: bool) -> Target:
+def _as_served(path: str, asked: Asked) -> int:
+    from simulator.served import AsServed, TrainedAsServed
+
+    with ExitStack() as stack, _faults(path):
+        source, log = open_served(path, asked.app, stack)
+        limits = asked.reward_range or log.reward_range or range_met(log)
+        ran = AsServed()
+        others = [
+            TrainedAsServed(spec, policy_of(spec), log, asked.changes) for spec in asked.specs
+        ]
+        settings = {"standardise": _STANDARDISE, **asked.changes, "reward_range": limits}
+
+        def more() -> dict[str, Any]:
+            return served_summary(source, log, ran, asked.alpha)
+
+        return _estimated(path, Learned(log, 0), [ran, *others], limits, settings, asked, more)
+
+
+def _estimated(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+    served: Callable[[], dict[str, Any]] | None = None,
+) -> int:
+    """Replays the log for all of them, and says what came of it."""
+    check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
+    fitting = Fitting(policy_of(asked.reward_model), settings, asked.cross_fit)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
+        mrdr = fitting.of_mrdr(log.log, targets) if MRDR.name in asked.estimators else []
+    seconds = time.perf_counter() - started
+    if not found.matured:
+        _nothing(path)
+    found = log.rest(found)
+    if not found.matured:
+        fail(
+            f"{path}: the saved model has learned every row of this log; give a log that goes on, or an earlier version "
+            "(`rankd models list`)",
+            UNREADABLE,
+        )
+    told_more = None if served is None else served()
+    reason = "" if told_more is None else doubt(told_more)
+    mrdr = [sample.rows(slice(len(sample) - found.matured, None)) for sample in mrdr]
+    results = conclude(
+        found, mrdr, asked.estimators, limits,
+        alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,
+    )  # fmt: skip
+    return _tell(path, found, results, limits, seconds, asked, told_more)
+
+
+def _slates(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+) -> int:
+    """The same, with a slate for a row."""
+    fitting = Fitting(policy_of(asked.reward_model), settings, None)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
+    seconds = time.perf_counter() - started
+    if not slates.matured:
+        _nothing(path)
+    if log.matured:
+        fail(
+            f"{path}: the saved model has learned rows of this log; give a log that goes on",
+            UNREADABLE,
+        )
+    results = conclude_slates(
+        slates, asked.estimators, alpha=asked.alpha, force=asked.force, interval=asked.interval
+    )
+    limits = range_of_slates(limits, slates)
+    return _tell(path, as_pass(slates), results, limits, seconds, asked)
+
+
+def _tell(
+    path: str,
+    found: Pass,
+    results: Sequence[Result],
+    limits: tuple[float, float],
+    seconds: float,
+    asked: Asked,
+    told_more: dict[str, Any] | None = None,
+) -> int:
+    if asked.report is not None or asked.plots is not None:
+        write(path, found, results, limits, asked.alpha, asked.report, asked.plots)
+    told = summary(found, results, seconds, asked.alpha)
+    if told_more is not None:
+        told["as_served"] = told_more
+    if asked.as_json:
+        typer.echo(json.dumps(told))
+    else:
+        show(told, found, asked.alpha)
+        if told_more is not None:
+            show_served(told_more, asked.alpha)
+    return 0
+
+
+def _target(
+    spec: str, estimand: str | None, settings: dict[str, Any], *, vw_parses: bool
+) -> Target:
     name, _, args = spec.partition(":")
-    if name == "vw" and args and vw_parses:
+    if name == "vw" and args and vw_parses and estimand != FROZEN:
         from simulator.vw_dsjson import VwDsjson
 
         return VwDsjson(spec, args)
@@ -136,8 +234,14 @@ def _target(spec: str, estimand: str, settings: dict[str, Any], *, vw_parses: bo
     return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
 
 
-def _progress(*, hidden: bool) -> Progress:
-    return Progress(
+def _nothing(path: str) -> NoReturn:
+    fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """What is to be told how many rows there were so far."""
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.completed:,.0f} rows"),
         TimeElapsedColumn(),
@@ -145,3 +249,6 @@ def _progress(*, hidden: bool) -> Progress:
         transient=True,
         disable=hidden,
     )
+    with bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda n: bar.update(task, completed=n)

@@ -12,10 +12,12 @@ from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
 from simulator.logs import Columns, LogFormatError, Matured, open_log
+from simulator.logs.served import ServedLog
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from server.fold.verify import LogSource
     from simulator.logs import Log
 
 
@@ -31,6 +33,17 @@ def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) 
         return open_log(path, app=app, columns=None if columns is None else _columns(columns))
     except (LogFormatError, OSError) as error:
         fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
+
+
+def open_served(path: str, app: str | None, stack: ExitStack) -> tuple[LogSource, ServedLog]:
+    """A server's log, and one app of it in the order in which its models were used."""
+    if path in DATASETS:
+        fail(f"--as-served {path}: is no server's log", UNREADABLE)
+    source = stack.enter_context(open_source(path, app))
+    try:
+        return source, ServedLog(source, app, path)
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
 
 
 def _columns(text: str) -> Columns:

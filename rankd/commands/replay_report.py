@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rankd.commands import fail
 from simulator.evaluation import logged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rankd.commands.replay_summary import Result
     from simulator.replay import Pass
+    from simulator.reports import LivesInput, ReportInput
+
+    R = TypeVar("R", ReportInput, LivesInput)
 
 
 def write(
@@ -25,7 +28,7 @@ def write(
     plots: Path | None,
 ) -> None:
     """The report as one page, as a Markdown table, or as a folder of plots."""
-    from simulator.reports import PolicyInput, ReportInput, html, markdown, png
+    from simulator.reports import PolicyInput, ReportInput, html, markdown
 
     policies = [
         PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
@@ -39,6 +42,25 @@ def write(
         alpha=alpha,
         policies=policies,
     )
+    _write(given, html, markdown, report, plots)
+
+
+def write_lives(given: LivesInput, report: Path | None, plots: Path | None) -> None:
+    """The same of policies that lived through the log."""
+    from simulator.reports import lives_html, lives_markdown
+
+    _write(given, lives_html, lives_markdown, report, plots)
+
+
+def _write(
+    given: R,
+    html: Callable[[R], str],
+    markdown: Callable[[R], str],
+    report: Path | None,
+    plots: Path | None,
+) -> None:
+    from simulator.reports import png
+
     try:
         if report is not None:
             text = markdown(given) if report.suffix == ".md" else html(given)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rankd.commands import fail
 from rankd.commands.replay_summary import Result
-from simulator.estimators import ESTIMATORS
 from simulator.estimators.slates import SLATE_ESTIMATORS
 from simulator.replay import Pass, Replayed
-from simulator.slate_evaluation import INTERVALS_OF_SLATES, evaluate_slates, slate_difference
+from simulator.slate_evaluation import evaluate_slates, slate_difference
 from simulator.slates import SlatePass, replay_slates
 
 if TYPE_CHECKING:
@@ -18,22 +16,6 @@ if TYPE_CHECKING:
     from rankd.commands.reward_models import Fitting
     from simulator.logs import Log
     from simulator.targets import Target
-
-
-def wanted(estimators: Sequence[str], folds: int | None, interval: str | None) -> bool:
-    """Whether the estimators take slates. Ends the command where some do and some do not, or what else was asked for does not fit."""
-    slates = [name for name in estimators if name in SLATE_ESTIMATORS]
-    if not slates:
-        return False
-    if other := [name for name in estimators if name in ESTIMATORS]:
-        fail(
-            f"--estimator {slates[0]} takes a slate for a row, {other[0]} a single slot; ask for one kind at a time"
-        )
-    if folds is not None:
-        fail(f"--cross-fit: not with --estimator {slates[0]}; the model learns on the way")
-    if interval is not None and interval not in INTERVALS_OF_SLATES:
-        fail(f"--interval {interval}: slates have {' and '.join(INTERVALS_OF_SLATES)} only")
-    return True
 
 
 def replayed_slates(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.estimators import MRDR
 from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,19 +34,22 @@ def conclude(
     alpha: float,
     force: bool,
     interval: str | None,
+    doubt: str = "",
 ) -> list[Result]:
-    """One result for each target.
+    """What is said of each policy.
 
     Args:
-        mrdr: for each target its sample with the q that was fitted for it; empty if mrdr was not asked for.
+        mrdr: for each policy its sample with the q that was fitted for it; empty if mrdr was not asked for.
+        doubt: why the policy that ran is not to be believed.
     """
     samples = mrdr if estimators[0] == MRDR.name else [one.sample for one in found.replayed]
     results = []
     for i, one in enumerate(found.replayed):
+        estimand = one.target.estimand
         evaluation = evaluate(
             one.sample,
             one.actions,
-            one.target.estimand,
+            estimand,
             estimators,
             limits,
             alpha=alpha,
@@ -53,11 +57,27 @@ def conclude(
             interval=interval,
             own={MRDR.name: mrdr[i]} if mrdr else None,
         )
+        if doubt and estimand == AS_SERVED:
+            evaluation = _doubted(evaluation, doubt, force=force)
         versus = None
         if i and not evaluation.reason:
             versus = difference(samples[i], samples[0], estimators[0], alpha)
         results.append(Result(evaluation, versus))
     return results
+
+
+def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
+    """Without its numbers, or with them, marked."""
+
+    def marked(each: Estimate) -> Estimate:
+        if force:
+            return replace(each, identifiable=False, reason=reason)
+        return Estimate(None, None, None, "", False, reason)
+
+    found = {name: marked(each) for name, each in evaluation.estimators.items()}
+    return replace(
+        evaluation, estimators=found, vs_logged=marked(evaluation.vs_logged), reason=reason
+    )
 
 
 def summary(found: Pass, results: Sequence[Result], seconds: float, alpha: float) -> dict[str, Any]:

@@ -72,17 +72,18 @@ class Fitting(NamedTuple):
 
 
 def check(
-    folds: int | None, estimators: Sequence[str], estimand: str, interval: str | None
+    folds: int | None, estimators: Sequence[str], targets: Sequence[Target], interval: str | None
 ) -> None:
     """Ends the command where a model would have seen what it is asked about, with what to do instead."""
     if folds is not None and folds < 2:
         fail(f"--cross-fit {folds}: it takes two folds at least")
-    if folds is not None and estimand != FROZEN:
+    learns = any(target.estimand != FROZEN for target in targets)
+    if folds is not None and learns:
         fail(
             "--cross-fit: a policy that learns from the log is asked at each row as it was then, and a cross-fitted model knows the "
             "rows after it; leave --cross-fit out (the model is then progressive), or take --estimand frozen"
         )
-    if MRDR.name in estimators and estimand != FROZEN:
+    if MRDR.name in estimators and learns:
         fail(
             "--estimator mrdr: its reward model is fitted to one policy that stays as it is; take --estimand frozen, or dr"
         )

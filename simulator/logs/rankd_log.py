@@ -71,12 +71,22 @@ class RankdLog:
         """The app's, as the settings in the log say. Where they changed, what all that were met so far allow together."""
         if self._range is None:
             try:
-                settings = self._first_settings()
+                settings = self.first_settings()
             except LogError as error:
                 raise LogFormatError(f"{self.name}: {error}") from error
             if settings is not None:
                 self._widen(settings)
         return self._range
+
+    def first_settings(self) -> FoldSettings | None:
+        """Those that the log begins with; None of an app that has none yet."""
+        base = self._source.base(self.app)
+        if base is not None and base.config_json:
+            return FoldSettings.model_validate_json(base.config_json)
+        for record in self._source.records(0 if base is None else base.version):
+            if record.kind == pb.KIND_CONFIG and record.app == self.app:
+                return FoldSettings.model_validate_json(record.message(pb.Config).json)
+        return None
 
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()
@@ -106,15 +116,6 @@ class RankdLog:
         if fold.joiner.open:
             found["open"] = fold.joiner.open  # decisions whose window is open at the end
         self.counters.update(found)
-
-    def _first_settings(self) -> FoldSettings | None:
-        base = self._source.base(self.app)
-        if base is not None and base.config_json:
-            return FoldSettings.model_validate_json(base.config_json)
-        for record in self._source.records(0 if base is None else base.version):
-            if record.kind == pb.KIND_CONFIG and record.app == self.app:
-                return FoldSettings.model_validate_json(record.message(pb.Config).json)
-        return None
 
     def _widen(self, settings: FoldSettings) -> None:
         low, high = self._range or (settings.reward_min, settings.reward_max)
