@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from server.exports.jsonl import write_jsonl
 from tests.cli.conftest import rankd
+from tests.exports.memory_log import MemoryLog, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,3 +216,67 @@ def test_what_is_no_log(tmp_path: Path) -> None:
     assert shown.code == 2
     assert "unknown format" in shown.err
     assert rankd("replay", str(tmp_path / "none"), "--policy", "linucb").code == 2
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """rankd's own log, exported: two slots of three actions, of which b earns wherever it stands."""
+    log = MemoryLog(settings("shop", min_exploration=0.5))
+    for i in range(400):
+        decision = log.rank(f"event-{i}", slot_ids=["top", "low"])
+        for slot, name in enumerate(("top", "low")):
+            if decision.ranking[slot] == 1:
+                log.reward(f"event-{i}", 1.0, name)
+        log.tick()
+    log.tick(30)
+    path = tmp_path_factory.mktemp("slates") / "log.jsonl"
+    with path.open("wb") as file:
+        write_jsonl(log, file)
+    return path
+
+
+def test_slates_of_rankd_s_own_log(export: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    names = ("sips", "rips", "iips", "cascade-dr", "pi")
+    asked = [argument for name in names for argument in ("--estimator", name)]
+    two = ("--policy", "uniform", "--policy", "linucb", "--report", str(report))
+    uniform, linucb = replayed(export, *two, *asked)["policies"]
+    assert uniform["n"] == 400  # slates, not slots
+    for name in ("sips", "rips", "iips", "cascade-dr"):
+        each = uniform["estimators"][name]
+        assert each["low"] < 2 / 3 < each["high"]
+    assert "slots depend on each other" in uniform["estimators"]["pi"]["reason"]
+    assert linucb["estimators"]["sips"]["value"] > 0.8
+    assert linucb["vs_first"]["low"] > 0
+    assert "rips" in report.read_text()
+    # Slot by slot it is another question: what a slot earns, of all that are asked for.
+    slots = replayed(export, "--policy", "uniform", "--estimator", "ips")["policies"][0]
+    assert slots["n"] == 800
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--estimator", "ips"), "one kind at a time"),
+        (("--cross-fit", "5"), "learns on the way"),
+        (("--interval", "martingale"), "normal and bootstrap only"),
+        (("--estimand", "online"), "takes slates"),
+    ],
+)
+def test_what_does_not_go_with_slates(export: Path, arguments: tuple[str, ...], says: str) -> None:
+    shown = rankd("replay", str(export), "--policy", "uniform", "--estimator", "sips", *arguments)
+    assert shown.code == 1
+    assert says in shown.err
+
+
+def test_a_log_without_slates_is_no_log_of_slates(table: Path) -> None:
+    shown = rankd("replay", str(table), "--policy", "uniform", "--estimator", "sips")
+    assert shown.code == 2
+    assert "no decision of this log has several slots" in shown.err
+
+
+def test_a_log_whose_policy_learned_is_not_cross_fitted(export: Path) -> None:
+    given = (*FROZEN, "--estimator", "dr", "--cross-fit", "3")
+    shown = rankd("replay", str(export), *given)
+    assert shown.code == 2
+    assert "learned while it logged" in shown.err
