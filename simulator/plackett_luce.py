@@ -48,15 +48,15 @@ def countable(actions: int, slots: int) -> bool:
     return prefixes <= MOST_PREFIXES
 
 
-def marginals(pmf: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
-    """The probability that a slot holds an action, whatever is above it, [L, K]: a sum over all slates, exact but for rounding.
+def law(pmf: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
+    """The probability of every slate, [K, ..., K] with an axis for each slot.
 
     Args:
         pmf: over all K actions, at least `slots` of which have a probability.
         slots: L.
 
-    >>> marginals(np.array([0.5, 0.3, 0.2]), 2).round(4).tolist()  # .3 * .5 / .7 + .2 * .5 / .8 = .3393
-    [[0.5, 0.3, 0.2], [0.3393, 0.375, 0.2857]]
+    >>> law(np.array([0.5, 0.3, 0.2]), 2).round(3).tolist()
+    [[0.0, 0.3, 0.2], [0.214, 0.0, 0.086], [0.125, 0.075, 0.0]]
 
     Raises:
         ValueError: there are more than 100,000 slates (see `countable`), or too few actions have a probability.
@@ -68,16 +68,52 @@ def marginals(pmf: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
         )
     if np.count_nonzero(pmf) < slots:
         raise ValueError(f"{np.count_nonzero(pmf)} actions have a probability, for {slots} slots")
-    found = np.empty((slots, count))
-    found[0] = pmf
-    prefix = pmf.astype(np.float64)  # [K, ..., K] the probability of each beginning of a slate
+    alone = np.eye(count, dtype=np.bool_)
+    prefix = pmf.astype(np.float64)  # of each beginning of a slate
     left = 1.0 - prefix  # what it leaves of the pmf
-    taken = np.eye(count, dtype=np.bool_)  # [K, ..., K, K] whether it has the last index already
-    for slot in range(1, slots):
+    taken = alone  # whether it has the last index already
+    for _ in range(1, slots):
         # A beginning after which nothing is left has no probability: the check above.
         share = np.divide(prefix, left, out=np.zeros_like(prefix), where=left > 0)
         prefix = np.where(taken, 0.0, share[..., np.newaxis] * pmf)
-        found[slot] = prefix.reshape(-1, count).sum(axis=0)
         left = left[..., np.newaxis] - pmf
-        taken = taken[..., np.newaxis, :] | np.eye(count, dtype=np.bool_)
-    return found
+        taken = taken[..., np.newaxis, :] | alone
+    return prefix
+
+
+def marginals(pmf: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
+    """The probability that a slot holds an action, whatever is above it, [L, K]: a sum over all slates, exact but for rounding.
+
+    Args, raises: as `law`.
+
+    >>> marginals(np.array([0.5, 0.3, 0.2]), 2).round(4).tolist()  # .3 * .5 / .7 + .2 * .5 / .8 = .3393
+    [[0.5, 0.3, 0.2], [0.3393, 0.375, 0.2857]]
+    """
+    every = law(pmf, slots)
+    return np.array([_over(every, slot) for slot in range(slots)])
+
+
+def pairs(pmf: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
+    """How often a slate has both of two (slot, action) pairs, [L K, L K]: E[1_s 1_s'], slot by slot.
+
+    Args, raises: as `law`.
+
+    >>> pairs(np.array([0.75, 0.25]), 2).tolist()  # first one, then the other
+    [[0.75, 0.0, 0.0, 0.75], [0.0, 0.25, 0.25, 0.0], [0.0, 0.25, 0.25, 0.0], [0.75, 0.0, 0.0, 0.75]]
+    """
+    every = law(pmf, slots)
+    blocks = [
+        [
+            np.diag(_over(every, one)) if one == two else _over(every, one, two)
+            for two in range(slots)
+        ]
+        for one in range(slots)
+    ]
+    return np.block(blocks)
+
+
+def _over(every: NDArray[np.float64], *kept: int) -> NDArray[np.float64]:
+    """The sum over all slots but those, which come in the order asked for."""
+    others = tuple(axis for axis in range(every.ndim) if axis not in kept)
+    summed: NDArray[np.float64] = every.sum(axis=others)
+    return summed if list(kept) == sorted(kept) else summed.T

@@ -18,8 +18,10 @@ import numpy as np
 
 from policies.features import with_slot
 from simulator.estimators.slates import Slates
+from simulator.estimators.slates.pseudo_inverse import pseudo_inverse_parts
+from simulator.ips import NotIdentifiable
 from simulator.logs.events import Decided, LogFormatError, Matured
-from simulator.plackett_luce import conditionals, countable, marginals
+from simulator.plackett_luce import conditionals, countable, marginals, pairs
 from simulator.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 # By how much a logged conditional may differ from what the pmf and the sampler say: logs may have rounded to float32.
 _ROUNDING = 1e-6
-# mu, pi, mu_marginal, pi_marginal, q_logged, q_pi: of a slot, in the order of Slates.
-_COLUMNS = 6
-_PADDING = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
+# mu, pi, mu_marginal, pi_marginal, q_logged, q_pi, slot_weight: of a slot, in the order of Slates.
+_COLUMNS = 7
+_PADDING = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def replay_slates(
     targets: Sequence[Target],
     reward_model: RewardModel | None = None,
     progress: Callable[[int], None] | None = None,
+    *,
+    pseudo_inverse: bool = False,
 ) -> SlatePass:
     """Asks every target at every slate, and lets it learn every reward when that was final.
 
@@ -87,6 +91,7 @@ def replay_slates(
         reward_model: gives q for cascade-dr; it is taught what each slot and those below it earned together, in a context that names
             the slot. Without one, q is NaN.
         progress: called after each matured slate with their number.
+        pseudo_inverse: whether the pseudo-inverse estimator will be asked: a matrix of L K rows is then inverted for each slate.
 
     Raises:
         LogFormatError: the log is not what its format says, stands for decisions that were left out (`pdrop`), or has slots of one
@@ -99,7 +104,7 @@ def replay_slates(
                 f"{target.name} is asked for each slot anew, and these estimators take slates that are drawn from one pmf; take a "
                 "single-decision estimator (ips, dr), for which each slot is a row"
             )
-    run = _Run(log, targets, reward_model, progress)
+    run = _Run(log, targets, reward_model, progress, pseudo_inverse=pseudo_inverse)
     for event in log:
         if isinstance(event, Decided):
             run.decided(event)
@@ -115,12 +120,15 @@ class _Run:
         targets: Sequence[Target],
         reward_model: RewardModel | None,
         progress: Callable[[int], None] | None,
+        *,
+        pseudo_inverse: bool,
     ) -> None:
+        self._pseudo_inverse = pseudo_inverse
         self._log, self._targets, self._model, self._progress = log, targets, reward_model, progress
         self._waiting = Waiting[_Open](log.name)
         self._last: _Open | None = None
         self._count = 0
-        # Of each matured slate: its number, K, rewards [L], and for each target columns [L][6].
+        # Of each matured slate: its number, K, rewards [L], and for each target columns [L][7].
         self._done: list[tuple[int, int, list[float], list[list[list[float]]]]] = []
 
     def decided(self, slot: Decided) -> None:
@@ -162,7 +170,7 @@ class _Run:
         if len(slate.rewards) < len(slate.slots):
             return
         rewards = [slate.rewards[slot] for slot in range(len(slate.slots))]
-        rows = _columns(slate)
+        rows = _columns(slate, pseudo_inverse=self._pseudo_inverse)
         self._done.append((slate.number, len(slate.slots[0].actions), rewards, rows))
         if self._model is not None:
             for slot in slate.slots:
@@ -202,13 +210,14 @@ def _named(slot: Decided) -> Decided:
     return replace(slot, context=with_slot(slot.context, str(slot.slot)))
 
 
-def _columns(slate: _Open) -> list[list[list[float]]]:
-    """For each target, for each slot: mu, pi, their marginals, q of the action, and its mean under pi."""
+def _columns(slate: _Open, *, pseudo_inverse: bool) -> list[list[list[float]]]:
+    """For each target, for each slot: what Slates has of it but the reward."""
     first, count = slate.slots[0], len(slate.slots)
     place = {action: k for k, action in enumerate(first.actions.ids)}
     chosen = [place[slot.actions.ids[slot.chosen]] for slot in slate.slots]
     mu = np.array([slot.propensity for slot in slate.slots])
-    mu_marginal = _marginals(_one_pmf(slate, chosen, mu), chosen)
+    one_pmf = _one_pmf(slate, chosen, mu)
+    mu_marginal = _marginals(one_pmf, chosen)
     nan = np.full(count, np.nan)
     found = []
     for pmf in slate.pmfs:
@@ -223,7 +232,10 @@ def _columns(slate: _Open) -> list[list[list[float]]]:
             )
         pi_marginal = nan if np.isnan(mu_marginal).any() else _marginals(pmf, chosen)
         pi = conditionals(pmf, chosen)
-        found.append(np.column_stack((mu, pi, mu_marginal, pi_marginal, q, q_pi)).tolist())
+        part = nan
+        if pseudo_inverse and one_pmf is not None and not np.isnan(pi_marginal).any():
+            part = _slot_weight(one_pmf, pmf, chosen)
+        found.append(np.column_stack((mu, pi, mu_marginal, pi_marginal, q, q_pi, part)).tolist())
     return found
 
 
@@ -244,6 +256,18 @@ def _marginals(pmf: NDArray[np.float64] | None, chosen: list[int]) -> NDArray[np
     if pmf is None or not countable(len(pmf), slots) or np.count_nonzero(pmf) < slots:
         return np.full(slots, np.nan)
     return marginals(pmf, slots)[np.arange(slots), chosen]
+
+
+def _slot_weight(
+    mu: NDArray[np.float64], pi: NDArray[np.float64], chosen: list[int]
+) -> NDArray[np.float64]:
+    """Each slot's part of the pseudo-inverse weight, [L]; NaN where mu never does what pi would."""
+    slots = len(chosen)
+    try:
+        parts = pseudo_inverse_parts(marginals(pi, slots).ravel(), pairs(mu, slots))
+    except NotIdentifiable:
+        return np.full(slots, np.nan)
+    return parts.reshape(slots, -1)[np.arange(slots), chosen]
 
 
 def _mean(q: NDArray[np.float64], left: NDArray[np.float64]) -> float:

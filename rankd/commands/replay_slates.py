@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rankd.commands.replay_summary import Result
-from simulator.estimators.slates import SLATE_ESTIMATORS
+from simulator.estimators.slates import SLATE_ESTIMATORS, PseudoInverse
 from simulator.replay import Pass, Replayed
 from simulator.slate_evaluation import evaluate_slates, slate_difference
 from simulator.slates import SlatePass, replay_slates
@@ -31,7 +31,9 @@ def replayed_slates(
         PolicyError, LogFormatError, ValueError: as `replay_slates`.
     """
     needs = any(SLATE_ESTIMATORS[name].needs_model for name in estimators)
-    return replay_slates(log, targets, fitting.progressive() if needs else None, progress)
+    model = fitting.progressive() if needs else None
+    pairs = PseudoInverse.name in estimators
+    return replay_slates(log, targets, model, progress, pseudo_inverse=pairs)
 
 
 def as_pass(found: SlatePass) -> Pass:

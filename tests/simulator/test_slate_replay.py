@@ -18,9 +18,10 @@ from rankd.v1 import log_pb2 as pb
 from server.exports.parquet import write_parquet
 from simulator import NotIdentifiable
 from simulator.estimators.slates import SLATE_ESTIMATORS
+from simulator.estimators.slates.pseudo_inverse import pseudo_inverse_parts
 from simulator.logs import Decided, LogFormatError, Matured, open_log
 from simulator.logs.rankd_log import RankdLog
-from simulator.plackett_luce import conditionals, countable, marginals
+from simulator.plackett_luce import conditionals, countable, marginals, pairs
 from simulator.reward_models import Progressive
 from simulator.slate_evaluation import evaluate_slates, slate_difference
 from simulator.slates import replay_slates
@@ -96,6 +97,19 @@ def test_a_certain_action_leaves_nothing_to_draw() -> None:
     assert marginals(np.array([0.5, 0.5, 0.0]), 2)[1].tolist() == [0.5, 0.5, 0.0]
 
 
+def test_the_pseudo_inverse_is_unbiased_over_all_slates_where_rewards_add_up() -> None:
+    """Which sum_l w_l - L + 1 is not: slots of this law depend on each other."""
+    parts = pseudo_inverse_parts(marginals(PI, 2).ravel(), pairs(MU, 2)).reshape(2, -1)
+    by_parts = by_marginals = 0.0
+    for one, two in permutations(range(len(IDS)), 2):
+        p, reward = conditionals(MU, [one, two]).prod(), WORTH[one] + WORTH[two] / 2
+        by_parts += p * (parts[0, one] + parts[1, two]) * reward
+        w = marginals(PI, 2) / marginals(MU, 2)
+        by_marginals += p * (w[0, one] + w[1, two] - 1) * reward
+    assert by_parts == pytest.approx(value(PI, cascades=False), abs=1e-9)
+    assert abs(by_marginals - value(PI, cascades=False)) > 0.01
+
+
 # -- what a log tells --------------------------------------------------------------------------------
 
 
@@ -156,9 +170,9 @@ def test_estimates_agree_with_the_truth_where_their_assumption_holds(
 ) -> None:
     log, kind = world
     model = Progressive(ModelSpec({"type": "linucb"}).build())
-    (one,) = replay_slates(log, [Fixed(PI)], model).replayed
+    (one,) = replay_slates(log, [Fixed(PI)], model, pseudo_inverse=True).replayed
     truth = value(PI, cascades=kind == "cascade")
-    names = ["sips", "rips", "cascade-dr"] + (["iips"] if kind == "own" else [])
+    names = ["sips", "rips", "cascade-dr"] + (["iips", "pi"] if kind == "own" else [])
     found = evaluate_slates(one.slates, "frozen", names, alpha=0.001).estimators
     width = {}
     for name, each in found.items():

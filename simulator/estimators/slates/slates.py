@@ -29,7 +29,7 @@ class Slates:
     """n rows in log order of L slots, [n, L] of float64. What a log does not tell is NaN.
 
     The value of a slate is the sum of its slots' rewards; slots that count less have theirs multiplied beforehand. A
-    slate with fewer slots than L has reward 0, pi = mu = 1 and q = 0 in the rest.
+    slate with fewer slots than L has reward 0, pi = mu = 1 and q = slot_weight = 0 in the rest.
 
     Raises:
         ValueError: shapes differ; a reward is not finite; a mu is not in (0, 1] or NaN, or a pi not in [0, 1] or NaN.
@@ -54,6 +54,9 @@ class Slates:
     """q_l(x, a_1 ... a_l): what a model expects of slots l to L together."""
     q_pi: Grid
     """Sum over actions b of pi(b | x, a_1 ... a_l-1) q_l(x, a_1 ... a_l-1, b)."""
+
+    slot_weight: Grid
+    """Slot l's part q_pi' Gamma^+ 1_(l, a_l) of the pseudo-inverse weight, which is their sum; see `pseudo_inverse`."""
 
     def __post_init__(self) -> None:
         shape = self.reward.shape
