@@ -58,12 +58,11 @@ def interval_beside(
     """
     learned = estimand != FROZEN
     generator = np.random.default_rng(_SEED)
-    if isinstance(estimator, IPS):
-        evidence = Evidence.ips(sample, reward_range, adaptive=learned, generator=generator)
-    else:
-        evidence = Evidence(influence, sample, reward_range, None, learned, generator)
+    evidence = Evidence(influence, sample, reward_range, None, learned, generator)
     if method is not None:
         _check(method, estimator, learned=learned)
+        if method in _OF_IPS:
+            evidence = Evidence.ips(sample, reward_range, adaptive=learned)
         return INTERVALS[method](evidence, alpha)
     if isinstance(estimator, IPS) and not learned:
         try:

@@ -59,7 +59,7 @@ class SlatePass:
     """Slates in the log."""
     matured: int
     """Those all of whose slots have a final reward; only these count."""
-    actions: NDArray[np.int64]
+    actions: NDArray[np.float64]
     """How many actions each row's first slot chose from, [n]."""
 
 
@@ -201,7 +201,7 @@ class _Run:
             )
             for target, of in zip(self._targets, found, strict=True)
         ]
-        actions = np.array([k for _, k, _, _ in self._done], np.int64)
+        actions = np.array([k for _, k, _, _ in self._done], np.float64)
         return SlatePass(replayed, self._count, n, actions)
 
 

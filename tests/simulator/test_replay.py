@@ -111,6 +111,8 @@ def test_contradictions_are_refused() -> None:
     for events in (unknown, twice):
         with pytest.raises(LogFormatError, match="never made, or has two"):
             replay(Listed(events), [Trained("g", SPEC)])
+    with pytest.raises(LogFormatError, match="was made twice"):
+        replay(Listed([row, row]), [Trained("g", SPEC)])
     thinned = decided("1", 0, weight=2.0)
     with pytest.raises(LogFormatError, match="pdrop"):
         replay(Listed([thinned]), [Trained("g", SPEC)])
