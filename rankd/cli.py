@@ -194,7 +194,8 @@ def replay(
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros. Default: ips, snips and dr."
+            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros, mrdr; for decisions with several slots: sips, iips, "
+            "rips, cascade-dr, pi. Default: ips, snips and dr."
         ),
     ] = None,
     estimand: Annotated[
@@ -244,6 +245,21 @@ def replay(
     reward_model: Annotated[
         str, typer.Option(help="The policy whose expectations dm, dr and their kin use.")
     ] = "linucb",
+    cross_fit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FOLDS",
+            help="Fit the reward model on all rows but those of the fold it is asked about. For frozen policies on logs whose rows are "
+            "independent. Default: it learns on the way.",
+        ),
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="normal, bootstrap, empirical_bernstein, clopper_pearson, cressie_read, martingale, confidence_sequence. "
+            "Default: what suits each estimator."
+        ),
+    ] = None,
     alpha: Annotated[
         float, typer.Option(help="Share of logs whose interval may miss the value.")
     ] = 0.05,
@@ -275,6 +291,8 @@ def replay(
         min_exploration=min_exploration,
         standardise=standardise,
         reward_model=reward_model,
+        cross_fit=cross_fit,
+        interval=interval,
         alpha=alpha,
         force=force,
         report=report,

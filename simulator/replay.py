@@ -4,32 +4,35 @@ The log is streamed; what is kept of a row is a few numbers (`Sample`), and of a
 yet, the targets' pmfs. A target is asked before the row's reward is known and learns when it was final in the
 log, so a delay costs it what it would have cost.
 
-The reward model q, where one is asked for, is progressive, too: at each decision it knows the rows that had matured before. So DR
-and its kin are right for logs of policies that learned, and for targets that learn (Dudik, Langford & Li 2011; Kallus &
-Uehara 2020 on why q must not have seen the row).
+A slot of a slate is a row of its own: a decision among what the slots above left, with its own reward and propensity, as a
+policy learns it. What is estimated is then the mean over slots of being asked so, not what a whole slate would earn: for that
+see `simulator.slates`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from simulator.columns import Columns
 from simulator.logs.events import Decided
 from simulator.sample import Sample
-from simulator.waiting import Waiting, expected
+from simulator.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from policies.model import Model
     from simulator.logs.events import Log
+    from simulator.reward_models import RewardModel
+    from simulator.sample import Column
     from simulator.targets import Target
 
-_COLUMNS = 9  # of a Sample
+_COMMON = 4  # columns of what the targets share: how late the row is, how many actions, reward, propensity
+_OWN = 7  # columns of a Sample that each target has for itself: from pi on
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,8 @@ class Replayed:
     target: Target
     sample: Sample
     """One row for each matured decision, in the order in which they were made."""
-    actions: NDArray[np.int64]
-    """How many actions each row's decision chose from, [n]."""
+    actions: Column
+    """How many actions each row's decision chose from, [n]; whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +61,14 @@ class Pass:
 class _Asked(NamedTuple):
     """A decision that waits for its reward."""
 
-    actions: int  # how many
     number: int  # how many decisions came before
-    rows: list[list[float]]  # for each target, a Sample's columns but the reward
-
-
-@dataclass(slots=True)
-class _Rows:
-    numbers: list[int] = field(default_factory=list)
-    actions: list[int] = field(default_factory=list)
-    columns: list[list[float]] = field(default_factory=list)
+    rows: list[tuple[float, ...]]  # for each target, its own columns of a Sample
 
 
 def replay(
     log: Log,
     targets: Sequence[Target],
-    reward_model: Model | None = None,
+    reward_model: RewardModel | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Pass:
     """Asks every target at every decision, and lets it learn every reward when that was final.
@@ -81,7 +76,7 @@ def replay(
     Args:
         log: read once, from its beginning.
         targets: those that learn are changed by it.
-        reward_model: gives q by its policy's `expected`; learns on the way. Without one, q is NaN.
+        reward_model: gives q, and is told every reward when that was final. Without one, q is NaN.
         progress: called after each matured row with their number.
 
     Raises:
@@ -90,57 +85,71 @@ def replay(
         ValueError: a number cannot be an estimator's; see Sample.
     """
     waiting = Waiting[_Asked](log.name)
-    found = [_Rows() for _ in targets]
+    common, own = Columns(_COMMON), [Columns(_OWN) for _ in targets]
     decided = matured = 0
     for event in log:
         if isinstance(event, Decided):
             waiting.check(event)
-            q = None if reward_model is None else expected(reward_model, event)
+            q = None if reward_model is None else reward_model.expected(event)
             rows = [_row(event, target.pmf(event), q) for target in targets]
-            waiting.put(event, _Asked(len(event.actions), decided, rows))
+            waiting.put(event, _Asked(decided, rows))
             decided += 1
             continue
-        asked = waiting.take(event)
+        decision, asked = event.decision, waiting.take(event)
+        late = asked.number - matured
+        common.append((late, len(decision.actions), event.reward, decision.propensity))
         matured += 1
-        for rows_of, target, row in zip(found, targets, asked.rows, strict=True):
-            rows_of.numbers.append(asked.number)
-            rows_of.actions.append(asked.actions)
-            rows_of.columns.append([event.reward, *row])
+        for columns, target, row in zip(own, targets, asked.rows, strict=True):
+            columns.append(row)
             target.learn(event)
         if reward_model is not None:
-            reward_model.learn([event.decision.interaction(event.reward)])
+            reward_model.learn(event)
         if progress is not None:
             progress(matured)
-    replayed = [_replayed(target, rows) for target, rows in zip(targets, found, strict=True)]
-    return Pass(replayed, decided, matured)
+    return Pass(_replayed(targets, common, own), decided, matured)
 
 
-def _row(decision: Decided, pi: NDArray[np.float64], q: NDArray[np.float64] | None) -> list[float]:
-    """A Sample's columns but the reward, in its order."""
+def _row(
+    decision: Decided, pi: NDArray[np.float64], q: NDArray[np.float64] | None
+) -> tuple[float, ...]:
+    """A Sample's columns from pi on, in its order."""
     k, mu = decision.chosen, decision.pmf
     at, nan = float(pi[k]), float("nan")
     q_logged, q_pi = (nan, nan) if q is None else (float(q[k]), float(pi @ q))
     if mu is None:
-        return [decision.propensity, at, q_logged, q_pi, nan, nan, nan, nan]
-    seen = mu > 0
-    weights = pi[seen] / mu[seen]
-    unsupported = float(pi[~seen].sum())
-    w_max = float("inf") if unsupported > 0 else float(weights.max())
-    square = float(pi[seen] @ weights)
+        return at, q_logged, q_pi, nan, nan, nan, nan
+    unsupported = 0.0
+    if not np.minimum.reduce(mu) > 0:
+        seen = mu > 0
+        unsupported = float(pi[~seen].sum())
+        pi, mu = pi[seen], mu[seen]
+    weights = pi / mu
+    w_max = float("inf") if unsupported > 0 else float(np.maximum.reduce(weights))
+    w_min = float(np.minimum.reduce(weights))
+    return at, q_logged, q_pi, unsupported, float(pi @ weights), w_max, w_min
+
+
+def _replayed(targets: Sequence[Target], common: Columns, own: list[Columns]) -> list[Replayed]:
+    """Rows in the order in which decisions were made."""
+    late, actions, reward, mu = common.arrays()
+    order = _order(late)
+    actions, reward, mu = (_in(order, column) for column in (actions, reward, mu))
     return [
-        decision.propensity,
-        at,
-        q_logged,
-        q_pi,
-        unsupported,
-        square,
-        w_max,
-        float(weights.min()),
+        Replayed(
+            target, Sample(reward, mu, *(_in(order, each) for each in columns.arrays())), actions
+        )
+        for target, columns in zip(targets, own, strict=True)
     ]
 
 
-def _replayed(target: Target, rows: _Rows) -> Replayed:
-    order = np.argsort(np.array(rows.numbers, np.intp), kind="stable")
-    columns = np.array(rows.columns, np.float64).reshape(-1, _COLUMNS)[order]
-    sample = Sample(*(np.ascontiguousarray(column) for column in columns.T))
-    return Replayed(target, sample, np.array(rows.actions, np.int64)[order])
+def _order(late: Column) -> NDArray[np.intp] | None:
+    """What puts rows in the order of their decisions; None if they are, as where no reward is delayed."""
+    if (late[1:] >= late[:-1]).all():
+        return None
+    return np.argsort(np.arange(len(late)) + late, kind="stable")
+
+
+def _in(order: NDArray[np.intp] | None, column: Column) -> Column:
+    if order is None or column.strides == (0,):  # one value, however long
+        return column
+    return column[order]

@@ -64,6 +64,11 @@ class Trained:
         """As it is now."""
         return self._model
 
+    @property
+    def slotwise(self) -> bool:
+        """Whether it is asked for each slot of a slate anew; see `Policy.slotwise`."""
+        return self._model.slotwise
+
     def pmf(self, decision: Decided) -> NDArray[np.float64]:
         bits = seed(self._salt, Purpose.POLICY, decision.slot, decision.key)
         return self._model.pmf(decision.context, decision.actions, bits).pmf

@@ -19,6 +19,10 @@ T = TypeVar("T")
 class Waiting(Generic[T]):
     """Something for each decision whose reward is not final yet.
 
+    Memory is for those that wait, not for those that have had their reward: about 300 bytes each beside what is kept. So it is guaranteed
+    that no two decisions of one name wait at a time and that no reward is taken twice, but not that a name never comes back
+    after its reward: a log of any length would have to be remembered for that (`rankd validate` counts duplicates).
+
     Args:
         log: its name, for messages.
     """
@@ -40,8 +44,16 @@ class Waiting(Generic[T]):
             )
 
     def put(self, decision: Decided, kept: T) -> None:
-        """Keeps it until the decision's reward is final."""
-        self._waiting[decision.key, decision.slot] = kept
+        """Keeps it until the decision's reward is final.
+
+        Raises:
+            LogFormatError: another decision of that name waits.
+        """
+        if self._waiting.setdefault((decision.key, decision.slot), kept) is not kept:
+            raise LogFormatError(
+                f"{self._log}: decision {decision.key} was made twice, and has no reward between the two: "
+                "give a log in which each decision has a name of its own"
+            )
 
     def take(self, matured: Matured) -> T:
         """What was kept for the decision whose reward this is.

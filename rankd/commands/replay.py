@@ -20,10 +20,18 @@ from rankd.commands.replay_online import live, online_summary, show_online
 from rankd.commands.replay_report import write, write_lives
 from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
+from rankd.commands.replay_slates import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
 from rankd.commands.replay_summary import conclude, summary
+from rankd.commands.reward_models import Fitting
+from rankd.commands.reward_models import check as check_model
 from rankd.commands.saved import Learned, learned_until, saved
 from rankd.commands.sources import UNREADABLE
-from simulator.estimators import ESTIMATORS
+from simulator.estimators import MRDR
 from simulator.life import ONLINE
 from simulator.logs import DsjsonLog, LogFormatError
 from simulator.replay import replay as replay_log
@@ -33,9 +41,10 @@ from simulator.targets import FROZEN, Frozen, Trained
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from policies.model import Model
     from rankd.commands.replay_asked import Asked
+    from rankd.commands.replay_summary import Result
     from simulator.logs import Log
+    from simulator.replay import Pass
     from simulator.targets import Target
 
 _STANDARDISE, _MIN_EXPLORATION = True, 0.05  # of a policy that is not said otherwise of
@@ -62,10 +71,17 @@ def replay(path: str, asked: Asked) -> int:
             targets = [
                 models[spec].target()
                 if spec in models
-                else _target(spec, asked.estimand, settings, log)
+                else _target(
+                    spec,
+                    asked.estimand,
+                    settings,
+                    vw_parses=isinstance(log, DsjsonLog) and not asked.of_slates,
+                )
                 for spec in asked.specs
             ]
             learned = Learned(log, learned_until(list(models.values()), log) if models else 0)
+            if asked.of_slates:
+                return _slates(path, learned, targets, limits, settings, asked)
             return _estimated(path, learned, targets, limits, settings, asked)
 
 
@@ -130,10 +146,12 @@ def _estimated(
     served: Callable[[], dict[str, Any]] | None = None,
 ) -> int:
     """Replays the log for all of them, and says what came of it."""
-    model = _reward_model(asked, settings)
+    check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
+    fitting = Fitting(policy_of(asked.reward_model), settings, asked.cross_fit)
     started = time.perf_counter()
     with _progress(hidden=asked.as_json) as progress:
-        found = replay_log(log, targets, model, progress)
+        found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
+        mrdr = fitting.of_mrdr(log.log, targets) if MRDR.name in asked.estimators else []
     seconds = time.perf_counter() - started
     if not found.matured:
         _nothing(path)
@@ -146,9 +164,51 @@ def _estimated(
         )
     told_more = None if served is None else served()
     reason = "" if told_more is None else doubt(told_more)
+    mrdr = [sample.rows(slice(len(sample) - found.matured, None)) for sample in mrdr]
     results = conclude(
-        found, asked.estimators, limits, alpha=asked.alpha, force=asked.force, doubt=reason
+        found, mrdr, asked.estimators, limits,
+        alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,
+    )  # fmt: skip
+    return _tell(path, found, results, limits, seconds, asked, told_more)
+
+
+def _slates(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+) -> int:
+    """The same, with a slate for a row."""
+    fitting = Fitting(policy_of(asked.reward_model), settings, None)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
+    seconds = time.perf_counter() - started
+    if not slates.matured:
+        _nothing(path)
+    if log.matured:
+        fail(
+            f"{path}: the saved model has learned rows of this log; give a log that goes on",
+            UNREADABLE,
+        )
+    results = conclude_slates(
+        slates, asked.estimators, alpha=asked.alpha, force=asked.force, interval=asked.interval
     )
+    limits = range_of_slates(limits, slates)
+    return _tell(path, as_pass(slates), results, limits, seconds, asked)
+
+
+def _tell(
+    path: str,
+    found: Pass,
+    results: Sequence[Result],
+    limits: tuple[float, float],
+    seconds: float,
+    asked: Asked,
+    told_more: dict[str, Any] | None = None,
+) -> int:
     if asked.report is not None or asked.plots is not None:
         write(path, found, results, limits, asked.alpha, asked.report, asked.plots)
     told = summary(found, results, seconds, asked.alpha)
@@ -163,16 +223,11 @@ def _estimated(
     return 0
 
 
-def _reward_model(asked: Asked, settings: dict[str, Any]) -> Model | None:
-    """None where no estimator needs one."""
-    if not any(ESTIMATORS[name].needs_model for name in asked.estimators):
-        return None
-    return ModelSpec(policy_of(asked.reward_model), **settings).build()
-
-
-def _target(spec: str, estimand: str | None, settings: dict[str, Any], log: Log) -> Target:
+def _target(
+    spec: str, estimand: str | None, settings: dict[str, Any], *, vw_parses: bool
+) -> Target:
     name, _, args = spec.partition(":")
-    if name == "vw" and args and isinstance(log, DsjsonLog) and estimand != FROZEN:
+    if name == "vw" and args and vw_parses and estimand != FROZEN:
         from simulator.vw_dsjson import VwDsjson
 
         return VwDsjson(spec, args)

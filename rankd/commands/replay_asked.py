@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rankd.commands import fail
-from simulator.estimators import ESTIMATORS, MRDR
+from simulator.estimators import ESTIMATORS
+from simulator.estimators.slates import SLATE_ESTIMATORS
+from simulator.intervals import INTERVALS
+from simulator.life import ONLINE
+from simulator.slate_evaluation import INTERVALS_OF_SLATES
 from simulator.targets import FROZEN, TRAINED_ON_LOG
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ class Asked:
     )  # None: .05, or as the server had it where it is replayed as served
     standardise: bool | None  # None: true, or the same
     reward_model: str
+    cross_fit: int | None  # folds; None: the reward model learns on the way
+    interval: str | None  # None: what suits each estimator
     alpha: float
     force: bool
     report: Path | None
@@ -45,16 +51,22 @@ class Asked:
         said = {"min_exploration": self.min_exploration, "standardise": self.standardise}
         return {name: value for name, value in said.items() if value is not None}
 
+    @property
+    def of_slates(self) -> bool:
+        """Whether a row is a slate, not a slot."""
+        return any(name in SLATE_ESTIMATORS for name in self.estimators)
+
 
 def check(asked: Asked, models: Mapping[str, Saved]) -> None:
     """Refuses what does not go together."""
-    unknown = [name for name in asked.estimators if name not in ESTIMATORS]
+    known = [*ESTIMATORS, *SLATE_ESTIMATORS]
+    unknown = [name for name in asked.estimators if name not in known]
     if unknown:
-        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
-    if MRDR.name in asked.estimators:
-        fail(
-            "--estimator mrdr: needs a reward model that was fitted for it, and the command fits none; take dr"
-        )
+        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(known)}")
+    if asked.interval is not None and asked.interval not in INTERVALS:
+        fail(f"--interval {asked.interval}: there is none; known are {', '.join(INTERVALS)}")
+    if asked.of_slates:
+        _check_slates(asked)
     if not (asked.specs or asked.as_served):
         fail("--policy SPEC: say which policy, or --as-served for the one that ran")
     if asked.as_served and asked.estimand not in (None, TRAINED_ON_LOG):
@@ -71,3 +83,20 @@ def check(asked: Asked, models: Mapping[str, Saved]) -> None:
                 f"--estimand {asked.estimand} --policy {spec}: a saved model is taken as it is, frozen; leave --estimand out, or "
                 "give its policy's settings"
             )
+
+
+def _check_slates(asked: Asked) -> None:
+    name = next(each for each in asked.estimators if each in SLATE_ESTIMATORS)
+    if other := [each for each in asked.estimators if each not in SLATE_ESTIMATORS]:
+        fail(
+            f"--estimator {name} takes a slate for a row, {other[0]} a single slot; ask for one kind at a time"
+        )
+    if asked.as_served or asked.estimand == ONLINE:
+        said = "--as-served" if asked.as_served else f"--estimand {asked.estimand}"
+        fail(
+            f"{said}: asks slot by slot, and --estimator {name} takes slates; leave one of them out"
+        )
+    if asked.cross_fit is not None:
+        fail(f"--cross-fit: not with --estimator {name}; its model learns on the way")
+    if asked.interval is not None and asked.interval not in INTERVALS_OF_SLATES:
+        fail(f"--interval {asked.interval}: slates have {' and '.join(INTERVALS_OF_SLATES)} only")

@@ -57,7 +57,11 @@ def cells(each: dict[str, Any]) -> tuple[str, str, str]:
         return "refused", "", each["reason"]
     value = f"{each['value']:.5g}" + ("" if each["identifiable"] else " (not to be believed)")
     low, high = each["low"], each["high"]
-    return value, "" if low is None else f"{low:.5g} to {high:.5g}", each["interval"]
+    return (
+        value,
+        "" if low is None else f"{low:.5g} to {high:.5g}",
+        each["interval"] or each["reason"],
+    )
 
 
 def the_log(decided: int, own: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from simulator.estimators import MRDR
 from simulator.evaluation import Estimate, difference, evaluate, logged
 from simulator.targets import AS_SERVED
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from simulator.evaluation import Evaluation
     from simulator.replay import Pass
+    from simulator.sample import Sample
 
 
 class Result(NamedTuple):
@@ -25,26 +27,41 @@ class Result(NamedTuple):
 
 def conclude(
     found: Pass,
+    mrdr: Sequence[Sample],
     estimators: Sequence[str],
     limits: tuple[float, float],
     *,
     alpha: float,
     force: bool,
+    interval: str | None,
     doubt: str = "",
 ) -> list[Result]:
-    """What is said of each policy; `doubt` is why the one that ran is not to be believed."""
-    first = found.replayed[0].sample
+    """What is said of each policy.
+
+    Args:
+        mrdr: for each policy its sample with the q that was fitted for it; empty if mrdr was not asked for.
+        doubt: why the policy that ran is not to be believed.
+    """
+    samples = mrdr if estimators[0] == MRDR.name else [one.sample for one in found.replayed]
     results = []
-    for one in found.replayed:
+    for i, one in enumerate(found.replayed):
         estimand = one.target.estimand
         evaluation = evaluate(
-            one.sample, one.actions, estimand, estimators, limits, alpha=alpha, force=force
+            one.sample,
+            one.actions,
+            estimand,
+            estimators,
+            limits,
+            alpha=alpha,
+            force=force,
+            interval=interval,
+            own={MRDR.name: mrdr[i]} if mrdr else None,
         )
         if doubt and estimand == AS_SERVED:
             evaluation = _doubted(evaluation, doubt, force=force)
         versus = None
-        if one.sample is not first and not evaluation.reason:
-            versus = difference(one.sample, first, estimators[0], alpha)
+        if i and not evaluation.reason:
+            versus = difference(samples[i], samples[0], estimators[0], alpha)
         results.append(Result(evaluation, versus))
     return results
 

@@ -125,7 +125,7 @@ class Learned:
     """A log that counts the rows which were decided up to a record: they come first in a replay's samples."""
 
     def __init__(self, log: Log, until: int) -> None:
-        self._log = log
+        self.log = log
         self._until = until
         self.name = log.name
         self.reward_range = log.reward_range
@@ -133,7 +133,7 @@ class Learned:
         self.decided = self.matured = 0
 
     def __iter__(self) -> Iterator[Event]:
-        for event in self._log:
+        for event in self.log:
             decision = event.decision if isinstance(event, Matured) else event
             if isinstance(decision.raw, LogRecord) and decision.raw.sequence <= self._until:
                 if isinstance(event, Matured):

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rankd.v1 import log_pb2 as pb
+from server.fold.decide import PLACKETT_LUCE
 from server.fold.interactions import interactions
 from server.fold.joined import JoinFold
 from server.fold.records import LogError
@@ -160,6 +161,7 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
         LogError: rankd never wrote it so.
     """
     try:
+        one_pmf = record.decision().sampler == PLACKETT_LUCE
         found = zip(sorted(rewards), interactions(record.decision(), rewards), strict=True)
         return [
             Matured(
@@ -173,6 +175,7 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
                     one.propensity,
                     one.bases,
                     record,
+                    one_pmf=one_pmf,
                 ),
                 one.reward,
             )

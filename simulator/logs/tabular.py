@@ -21,6 +21,7 @@ from simulator.logs.batches import parquet_columns, parquet_rows
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
 from simulator.logs.lines import FileLog, line, open_bytes
 from simulator.logs.named import Named, encode_all
+from simulator.logs.shapes import encode
 
 if TYPE_CHECKING:
     import os
@@ -158,7 +159,7 @@ class TableLog(FileLog):
         return self._found
 
     def _features(self, row: Row, context: list[str], numeric: dict[str, bool]) -> Features:
-        named = Named()
+        names, numbers, categories = [], [], []
         for name in context:
             value = row[name]
             if _empty(value):
@@ -166,10 +167,11 @@ class TableLog(FileLog):
             if name not in numeric:
                 numeric[name] = name not in self.columns.categorical and _is_number(value)
             if numeric[name]:
-                named.number("", name, _number(row, name))
+                names.append(name)
+                numbers.append(_number(row, name))
             else:
-                named.category("", name, str(value))
-        return named.encode()
+                categories.append((name, str(value)))
+        return encode(tuple(names), numbers, tuple(categories))
 
 
 class CsvLog(TableLog):
@@ -237,6 +239,8 @@ def _is_number(value: object) -> bool:
 
 def _number(row: Row, name: str) -> float:
     value = row[name]
+    if type(value) is float:  # most are
+        return value
     if not _is_number(value):
         raise ValueError(
             f"column {name}: {value!r} is no number; Columns.categorical has columns of names"

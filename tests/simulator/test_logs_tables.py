@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from simulator.logs import Columns, CsvLog, Decided, LogFormatError, Matured, ParquetLog, Skipped
 from simulator.logs.named import Named
+from simulator.logs.shapes import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,3 +202,31 @@ def test_a_bad_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "log.parquet")
     with pytest.raises(LogFormatError, match="row 2: column propensity: None is no number"):
         list(ParquetLog(tmp_path / "log.parquet"))
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=3), st.floats(-1e9, 1e9) | st.text(max_size=3), max_size=6
+    )
+)
+def test_rows_of_one_shape_are_encoded_as_features_by_name_are(cells: dict[str, Any]) -> None:
+    numbers = {name: value for name, value in cells.items() if isinstance(value, float)}
+    categories = [(name, value) for name, value in cells.items() if isinstance(value, str)]
+    for sign in (1.0, -0.5):  # the second time the shape is known
+        values = [sign * value for value in numbers.values()]
+        found = encode(tuple(numbers), values, tuple(categories))
+        named = Named()
+        for name, value in zip(numbers, values, strict=True):
+            named.number("", name, value)
+        for name, text in categories:
+            named.category("", name, text)
+        expected = named.encode()
+        for column in ("index", "value", "namespace", "numeric"):
+            assert np.array_equal(getattr(found, column), getattr(expected, column)), column
+
+
+def test_a_number_too_great_is_refused_whether_or_not_its_shape_is_known() -> None:
+    encode(("x",), [1.0], ())
+    for number in (float("nan"), float("inf"), 1e10):
+        with pytest.raises(ValueError, match="must be finite and at most"):
+            encode(("x",), [number], ())
