@@ -54,6 +54,7 @@ class Estimand(StrEnum):
 
     TRAINED_ON_LOG = "trained_on_log"
     FROZEN = "frozen"
+    ONLINE = "online"
 
 
 LogPath = Annotated[
@@ -186,21 +187,35 @@ def replay(
         list[str],
         typer.Option(
             "--policy",
-            help="linucb, linucb:alpha=0.5, 'vw:--cb_explore_adf -q ::', or a YAML file. Give several to compare them.",
+            help="linucb, linucb:alpha=0.5, 'vw:--cb_explore_adf -q ::', a YAML file, or a saved model: a file of `rankd models export`, "
+            "or DATA_FOLDER@VERSION. Give several to compare them.",
         ),
-    ],
+    ] = [],  # noqa: B006  # typer's own way; never changed
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros. Default: ips, snips and dr."
+            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros, mrdr; for decisions with several slots: sips, iips, "
+            "rips, cascade-dr, pi. Default: ips, snips and dr."
         ),
     ] = None,
     estimand: Annotated[
-        Estimand,
+        Estimand | None,
         typer.Option(
-            help="trained_on_log: the policy learns every row after it was asked about it. frozen: it stays as it begins."
+            help="trained_on_log: the policy learns every row after it was asked about it. frozen: it stays as it begins. online: it "
+            "lives through the rows that it would have made itself. Default: frozen for a saved model, else trained_on_log."
         ),
-    ] = Estimand.TRAINED_ON_LOG,
+    ] = None,
+    as_served: Annotated[
+        bool,
+        typer.Option(
+            "--as-served",
+            help="A server's own log with its recorded model versions: every decision is made again, and --policy learns with the same lags.",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="With online: how often each policy lives through the log."),
+    ] = 5,
     app_name: OneApp = None,
     columns: Annotated[
         str | None,
@@ -213,11 +228,38 @@ def replay(
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
     ] = None,
-    min_exploration: MinExploration = 0.05,
-    standardise: Standardise = True,
+    min_exploration: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of decisions spread over all actions. Default: 0.05; with --as-served, the app's.",
+        ),
+    ] = None,
+    standardise: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether numbers are standardised on the way, as in the service. Default: yes; with --as-served, as the app."
+        ),
+    ] = None,
     reward_model: Annotated[
         str, typer.Option(help="The policy whose expectations dm, dr and their kin use.")
     ] = "linucb",
+    cross_fit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FOLDS",
+            help="Fit the reward model on all rows but those of the fold it is asked about. For frozen policies on logs whose rows are "
+            "independent. Default: it learns on the way.",
+        ),
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="normal, bootstrap, empirical_bernstein, clopper_pearson, cressie_read, martingale, confidence_sequence. "
+            "Default: what suits each estimator."
+        ),
+    ] = None,
     alpha: Annotated[
         float, typer.Option(help="Share of logs whose interval may miss the value.")
     ] = 0.05,
@@ -235,25 +277,29 @@ def replay(
 ) -> None:
     """Ask a log what other policies would have earned."""
     from rankd.commands.replay import replay
+    from rankd.commands.replay_asked import Asked
 
-    code = replay(
-        log,
+    asked = Asked(
         policy,
-        app=app_name,
+        app_name,
         columns=columns,
         estimators=estimator or ["ips", "snips", "dr"],
-        estimand=estimand.value,
+        estimand=None if estimand is None else estimand.value,
+        as_served=as_served,
+        seeds=seeds,
         reward_range=reward_range,
         min_exploration=min_exploration,
         standardise=standardise,
         reward_model=reward_model,
+        cross_fit=cross_fit,
+        interval=interval,
         alpha=alpha,
         force=force,
         report=report,
         plots=plots,
         as_json=as_json,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(replay(log, asked))
 
 
 @app.command()

@@ -3,144 +3,231 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from contextlib import ExitStack
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from policies import ModelSpec, PolicyError
 from rankd.commands import fail
-from rankd.commands.sources import TOPIC, UNREADABLE
-from rankd.commands.sources import open_log as open_source
-from simulator.datasets import DATASETS, log_of
-from simulator.estimators import ESTIMATORS, MRDR
-from simulator.evaluation import Estimate, difference, evaluate, logged
-from simulator.logs import Columns, DsjsonLog, LogFormatError, Matured, open_log
+from rankd.commands.replay_asked import check
+from rankd.commands.replay_log import open_any, open_served, range_met
+from rankd.commands.replay_online import live, online_summary, show_online
+from rankd.commands.replay_report import write, write_lives
+from rankd.commands.replay_served import doubt, served_summary, show_served
+from rankd.commands.replay_show import show
+from rankd.commands.replay_slates import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
+from rankd.commands.replay_summary import conclude, summary
+from rankd.commands.reward_models import Fitting
+from rankd.commands.reward_models import check as check_model
+from rankd.commands.saved import Learned, learned_until, saved
+from rankd.commands.sources import UNREADABLE
+from simulator.estimators import MRDR
+from simulator.life import ONLINE
+from simulator.logs import DsjsonLog, LogFormatError
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, Frozen, Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from simulator.evaluation import Evaluation
+    from rankd.commands.replay_asked import Asked
+    from rankd.commands.replay_summary import Result
     from simulator.logs import Log
     from simulator.replay import Pass
     from simulator.targets import Target
 
+_STANDARDISE, _MIN_EXPLORATION = True, 0.05  # of a policy that is not said otherwise of
 
-def replay(
-    path: str,
-    specs: Sequence[str],
-    *,
-    app: str | None,
-    columns: str | None,
-    estimators: Sequence[str],
-    estimand: str,
-    reward_range: tuple[float, float] | None,
-    min_exploration: float,
-    standardise: bool,
-    reward_model: str,
-    alpha: float,
-    force: bool,
-    report: Path | None,
-    plots: Path | None,
-    as_json: bool,
-) -> int:
-    unknown = [name for name in estimators if name not in ESTIMATORS]
-    if unknown:
-        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
-    if MRDR.name in estimators:
-        fail(
-            "--estimator mrdr: needs a reward model that was fitted for it, and the command fits none; take dr"
-        )
+
+def replay(path: str, asked: Asked) -> int:
+    """Returns the exit code."""
+    models = {spec: found for spec in asked.specs if (found := saved(spec, asked.app))}
+    check(asked, models)
+    if asked.as_served:
+        return _as_served(path, asked)
     with ExitStack() as stack:
-        log = _open(path, app, columns, stack)
-        try:
-            limits = reward_range or log.reward_range or _met(log)
-            settings: dict[str, Any] = {
-                "standardise": standardise,
-                "min_exploration": min_exploration,
+        log = open_any(path, asked.app, asked.columns, stack)
+        with _faults(path):
+            limits = asked.reward_range or log.reward_range or range_met(log)
+            settings = {
+                "standardise": _STANDARDISE,
+                "min_exploration": _MIN_EXPLORATION,
+                **asked.changes,
                 "reward_range": limits,
             }
-            targets = [_target(spec, estimand, settings, log) for spec in specs]
-            needs = any(ESTIMATORS[name].needs_model for name in estimators)
-            model = ModelSpec(policy_of(reward_model), **settings).build() if needs else None
-            started = time.perf_counter()
-            with _progress(hidden=as_json) as progress:
-                task = progress.add_task("rows", total=None)
-                found = replay_log(
-                    log, targets, model, lambda n: progress.update(task, completed=n)
+            if asked.estimand == ONLINE:
+                return _online(path, log, settings, asked)
+            targets = [
+                models[spec].target()
+                if spec in models
+                else _target(
+                    spec,
+                    asked.estimand,
+                    settings,
+                    vw_parses=isinstance(log, DsjsonLog) and not asked.of_slates,
                 )
-            seconds = time.perf_counter() - started
-        except PolicyError as error:
-            fail(str(error))
-        except LogFormatError as error:
-            fail(str(error), UNREADABLE)
-        except ValueError as error:
-            fail(f"{path}: {error}", UNREADABLE)
-    if not found.matured:
-        fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+                for spec in asked.specs
+            ]
+            learned = Learned(log, learned_until(list(models.values()), log) if models else 0)
+            if asked.of_slates:
+                return _slates(path, learned, targets, limits, settings, asked)
+            return _estimated(path, learned, targets, limits, settings, asked)
+
+
+@contextmanager
+def _faults(path: str) -> Iterator[None]:
+    """Ends the command with what is wrong."""
     try:
-        results = _results(found, estimators, limits, alpha=alpha, force=force)
+        yield
+    except PolicyError as error:
+        fail(str(error))
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
-    if report is not None or plots is not None:
-        _write(path, found, results, limits, alpha, report, plots)
-    summary = _summary(found, results, seconds, alpha)
-    if as_json:
-        typer.echo(json.dumps(summary))
+
+
+def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
+    model = ModelSpec(policy_of(asked.reward_model), **settings).build()
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = live(
+            log, Path(path).name, asked.specs, settings, model,
+            seeds=asked.seeds, alpha=asked.alpha, progress=progress,
+        )  # fmt: skip
+    if not found.rows:
+        _nothing(path)
+    told = online_summary(found, time.perf_counter() - started)
+    if asked.report is not None or asked.plots is not None:
+        write_lives(found, asked.report, asked.plots)
+    if asked.as_json:
+        typer.echo(json.dumps(told))
     else:
-        _show(summary, found, alpha)
+        show_online(told, asked.alpha)
     return 0
 
 
-def _open(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
-    if path in DATASETS:
-        try:
-            return log_of(path)
-        except (ValueError, OSError) as error:
-            fail(str(error), UNREADABLE)
-    if path.startswith(TOPIC) or Path(path).is_dir():
-        return open_log(stack.enter_context(open_source(path, app)), app=app)
-    try:
-        return open_log(path, app=app, columns=None if columns is None else _columns(columns))
-    except (LogFormatError, OSError) as error:
-        fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
+def _as_served(path: str, asked: Asked) -> int:
+    from simulator.served import AsServed, TrainedAsServed
+
+    with ExitStack() as stack, _faults(path):
+        source, log = open_served(path, asked.app, stack)
+        limits = asked.reward_range or log.reward_range or range_met(log)
+        ran = AsServed()
+        others = [
+            TrainedAsServed(spec, policy_of(spec), log, asked.changes) for spec in asked.specs
+        ]
+        settings = {"standardise": _STANDARDISE, **asked.changes, "reward_range": limits}
+
+        def more() -> dict[str, Any]:
+            return served_summary(source, log, ran, asked.alpha)
+
+        return _estimated(path, Learned(log, 0), [ran, *others], limits, settings, asked, more)
 
 
-def _columns(text: str) -> Columns:
-    """From action=NAME,reward=NAME,propensity=NAME,key=NAME."""
-    known = ("action", "reward", "propensity", "key")
-    given = dict(part.partition("=")[::2] for part in text.split(","))
-    if not (set(given) <= set(known) and all(given.values())):
-        fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
-    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
+def _estimated(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+    served: Callable[[], dict[str, Any]] | None = None,
+) -> int:
+    """Replays the log for all of them, and says what came of it."""
+    check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
+    fitting = Fitting(policy_of(asked.reward_model), settings, asked.cross_fit)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
+        mrdr = fitting.of_mrdr(log.log, targets) if MRDR.name in asked.estimators else []
+    seconds = time.perf_counter() - started
+    if not found.matured:
+        _nothing(path)
+    found = log.rest(found)
+    if not found.matured:
+        fail(
+            f"{path}: the saved model has learned every row of this log; give a log that goes on, or an earlier version "
+            "(`rankd models list`)",
+            UNREADABLE,
+        )
+    told_more = None if served is None else served()
+    reason = "" if told_more is None else doubt(told_more)
+    mrdr = [sample.rows(slice(len(sample) - found.matured, None)) for sample in mrdr]
+    results = conclude(
+        found, mrdr, asked.estimators, limits,
+        alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,
+    )  # fmt: skip
+    return _tell(path, found, results, limits, seconds, asked, told_more)
 
 
-def _met(log: Log) -> tuple[float, float]:
-    """The range of the rewards in the log, where nothing says what could have been."""
-    rewards = [event.reward for event in log if isinstance(event, Matured)]
-    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
-    if low == high:
-        low, high = min(low, 0.0), max(high, low + 1.0)
-    typer.echo(
-        f"rewards taken to lie between {low:g} and {high:g}, as those in the log do; say otherwise with --reward-range",
-        err=True,
+def _slates(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+) -> int:
+    """The same, with a slate for a row."""
+    fitting = Fitting(policy_of(asked.reward_model), settings, None)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
+    seconds = time.perf_counter() - started
+    if not slates.matured:
+        _nothing(path)
+    if log.matured:
+        fail(
+            f"{path}: the saved model has learned rows of this log; give a log that goes on",
+            UNREADABLE,
+        )
+    results = conclude_slates(
+        slates, asked.estimators, alpha=asked.alpha, force=asked.force, interval=asked.interval
     )
-    return low, high
+    limits = range_of_slates(limits, slates)
+    return _tell(path, as_pass(slates), results, limits, seconds, asked)
 
 
-def _target(spec: str, estimand: str, settings: dict[str, Any], log: Log) -> Target:
+def _tell(
+    path: str,
+    found: Pass,
+    results: Sequence[Result],
+    limits: tuple[float, float],
+    seconds: float,
+    asked: Asked,
+    told_more: dict[str, Any] | None = None,
+) -> int:
+    if asked.report is not None or asked.plots is not None:
+        write(path, found, results, limits, asked.alpha, asked.report, asked.plots)
+    told = summary(found, results, seconds, asked.alpha)
+    if told_more is not None:
+        told["as_served"] = told_more
+    if asked.as_json:
+        typer.echo(json.dumps(told))
+    else:
+        show(told, found, asked.alpha)
+        if told_more is not None:
+            show_served(told_more, asked.alpha)
+    return 0
+
+
+def _target(
+    spec: str, estimand: str | None, settings: dict[str, Any], *, vw_parses: bool
+) -> Target:
     name, _, args = spec.partition(":")
-    if name == "vw" and args and isinstance(log, DsjsonLog) and estimand != FROZEN:
+    if name == "vw" and args and vw_parses and estimand != FROZEN:
         from simulator.vw_dsjson import VwDsjson
 
         return VwDsjson(spec, args)
@@ -148,8 +235,14 @@ def _target(spec: str, estimand: str, settings: dict[str, Any], log: Log) -> Tar
     return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
 
 
-def _progress(*, hidden: bool) -> Progress:
-    return Progress(
+def _nothing(path: str) -> NoReturn:
+    fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """What is to be told how many rows there were so far."""
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.completed:,.0f} rows"),
         TimeElapsedColumn(),
@@ -157,158 +250,6 @@ def _progress(*, hidden: bool) -> Progress:
         transient=True,
         disable=hidden,
     )
-
-
-class _Result(NamedTuple):
-    """What is said of one policy."""
-
-    evaluation: Evaluation
-    vs_first: Estimate | None
-
-
-def _results(
-    found: Pass,
-    estimators: Sequence[str],
-    limits: tuple[float, float],
-    *,
-    alpha: float,
-    force: bool,
-) -> list[_Result]:
-    first = found.replayed[0].sample
-    results = []
-    for one in found.replayed:
-        estimand = one.target.estimand
-        evaluation = evaluate(
-            one.sample, one.actions, estimand, estimators, limits, alpha=alpha, force=force
-        )
-        versus = None
-        if one.sample is not first and not evaluation.reason:
-            versus = difference(one.sample, first, estimators[0], alpha)
-        results.append(_Result(evaluation, versus))
-    return results
-
-
-def _summary(
-    found: Pass, results: Sequence[_Result], seconds: float, alpha: float
-) -> dict[str, Any]:
-    """As --json has it."""
-    first = found.replayed[0].sample
-    own = logged(first, alpha)
-    rows = []
-    for one, (evaluation, versus) in zip(found.replayed, results, strict=True):
-        row = {"policy": one.target.name, "n": evaluation.n, "estimand": one.target.estimand}
-        row |= {"estimators": {name: _plain(each) for name, each in evaluation.estimators.items()}}
-        row |= {"vs_logged": _plain(evaluation.vs_logged)}
-        if versus is not None:
-            row |= {"vs_first": _plain(versus)}
-        rows.append({**row, **_overlap(evaluation), "seconds": seconds})
-    summary: dict[str, Any] = {
-        "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}
-    }
-    return {**summary, "decisions": found.decided, "policies": rows}
-
-
-def _write(
-    path: str,
-    found: Pass,
-    results: Sequence[_Result],
-    limits: tuple[float, float],
-    alpha: float,
-    report: Path | None,
-    plots: Path | None,
-) -> None:
-    """The report as one page, as a Markdown table, or as a folder of plots."""
-    from simulator.reports import PolicyInput, ReportInput, html, markdown, png
-
-    policies = [
-        PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
-        for one, (evaluation, versus) in zip(found.replayed, results, strict=True)
-    ]
-    given = ReportInput(
-        log=Path(path).name,
-        logged=logged(found.replayed[0].sample, alpha),
-        reward_range=limits,
-        decided=found.decided,
-        alpha=alpha,
-        policies=policies,
-    )
-    try:
-        if report is not None:
-            text = markdown(given) if report.suffix == ".md" else html(given)
-            report.write_text(text, encoding="utf-8")
-        if plots is not None:
-            png(given, plots)
-    except ModuleNotFoundError as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
-
-
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    return asdict(estimate)
-
-
-def _overlap(result: Evaluation) -> dict[str, Any]:
-    overlap = result.overlap
-    return {
-        "ess": _finite(overlap.ess),
-        "max_weight": _finite(overlap.max_weight),
-        "mean_weight": _finite(overlap.mean_weight),
-        "unsupported_mass": _finite(overlap.unsupported),
-    }
-
-
-def _finite(number: float | None) -> float | None:
-    """JSON has no infinity and no NaN."""
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _show(report: dict[str, Any], found: Pass, alpha: float) -> None:
-    console = Console()
-    own = report["logged"]
-    console.print(
-        f"The log: {found.decided:,} decisions, {found.matured:,} with a final reward, which is {_interval(own)} on average."
-    )
-    for row in report["policies"]:
-        what = (
-            "as it was, frozen"
-            if row["estimand"] == FROZEN
-            else "trained on the log as it went, which is not what it would earn live"
-        )
-        table = Table(title=f"{row['policy']}: {what}", title_justify="left")
-        for column in ("estimator", "value", f"{1 - alpha:.0%} interval"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("by")
-        reasons = {each["reason"] for each in row["estimators"].values()}
-        if len(reasons) == 1 and all(
-            not each["identifiable"] for each in row["estimators"].values()
-        ):
-            console.print(
-                f"{row['policy']}: this log cannot tell. {reasons.pop()}.", highlight=False
-            )
-            if all(each["value"] is None for each in row["estimators"].values()):
-                continue
-        for name, each in row["estimators"].items():
-            table.add_row(each["setting"] or name, *_cells(each))
-        table.add_row("minus the log", *_cells(row["vs_logged"]), style="bold")
-        if "vs_first" in row:
-            table.add_row("minus the first policy", *_cells(row["vs_first"]), style="bold")
-        console.print(table)
-        console.print(
-            f"worth {row['ess'] or 0:,.0f} rows of its own; greatest weight {row['max_weight'] or math.inf:.3g}, "
-            f"mean {row['mean_weight'] or math.nan:.3f}\n"
-        )
-
-
-def _cells(each: dict[str, Any]) -> tuple[str, str, str]:
-    if each["value"] is None:
-        return "refused", "", each["reason"]
-    value = f"{each['value']:.5g}" + ("" if each["identifiable"] else " (not to be believed)")
-    low, high = each["low"], each["high"]
-    return value, "" if low is None else f"{low:.5g} to {high:.5g}", each["interval"]
-
-
-def _interval(own: dict[str, Any]) -> str:
-    if own["low"] is None:
-        return f"{own['value']:.5g}"
-    return f"{own['value']:.5g} ({own['low']:.5g} to {own['high']:.5g})"
+    with bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda n: bar.update(task, completed=n)

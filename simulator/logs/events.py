@@ -66,6 +66,8 @@ class Decided:
     raw: object | None = None
     # How many decisions it stands for, where only a share of them was logged.
     weight: float = 1.0
+    # Whether the log says that the decision's other slots were drawn from what was left of this slot's pmf.
+    one_pmf: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.actions)

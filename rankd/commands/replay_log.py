@@ -1,0 +1,68 @@
+"""The log that `rankd replay` is given: a data set's name, a data folder, a topic or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from rankd.commands import fail
+from rankd.commands.sources import TOPIC, UNREADABLE
+from rankd.commands.sources import open_log as open_source
+from simulator.datasets import DATASETS, log_of
+from simulator.logs import Columns, LogFormatError, Matured, open_log
+from simulator.logs.served import ServedLog
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from server.fold.verify import LogSource
+    from simulator.logs import Log
+
+
+def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
+    if path in DATASETS:
+        try:
+            return log_of(path)
+        except (ValueError, OSError) as error:
+            fail(str(error), UNREADABLE)
+    if path.startswith(TOPIC) or Path(path).is_dir():
+        return open_log(stack.enter_context(open_source(path, app)), app=app)
+    try:
+        return open_log(path, app=app, columns=None if columns is None else _columns(columns))
+    except (LogFormatError, OSError) as error:
+        fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
+
+
+def open_served(path: str, app: str | None, stack: ExitStack) -> tuple[LogSource, ServedLog]:
+    """A server's log, and one app of it in the order in which its models were used."""
+    if path in DATASETS:
+        fail(f"--as-served {path}: is no server's log", UNREADABLE)
+    source = stack.enter_context(open_source(path, app))
+    try:
+        return source, ServedLog(source, app, path)
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
+
+
+def _columns(text: str) -> Columns:
+    """From action=NAME,reward=NAME,propensity=NAME,key=NAME."""
+    known = ("action", "reward", "propensity", "key")
+    given = dict(part.partition("=")[::2] for part in text.split(","))
+    if not (set(given) <= set(known) and all(given.values())):
+        fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
+    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
+
+
+def range_met(log: Log) -> tuple[float, float]:
+    """The range of the rewards in the log, where nothing says what could have been."""
+    rewards = [event.reward for event in log if isinstance(event, Matured)]
+    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
+    if low == high:
+        low, high = min(low, 0.0), max(high, low + 1.0)
+    typer.echo(
+        f"rewards taken to lie between {low:g} and {high:g}, as those in the log do; say otherwise with --reward-range",
+        err=True,
+    )
+    return low, high
