@@ -101,7 +101,8 @@ class Ask:
             model = None
             if asked.needs_model:
                 model = Progressive(asked.spec(asked.reward_model).build())
-            total = max(1, self.log.matured)
+            end = self.log.decided if self.end is None else self.end
+            total = max(1.0, self.log.matured * end / self.log.decided)
             tell = None if progress is None else lambda n: progress(min(1.0, n / total))
             found = replay(part, targets, model, tell)
         return self._told(found.replayed, part.before)

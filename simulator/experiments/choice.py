@@ -31,7 +31,7 @@ class Choice:
     order: tuple[int, ...]
     """Those that could be compared, the best first; of equal ones the earlier."""
     chances: tuple[float, ...]
-    """[M] how often each is best when the comparison is drawn again; 0 for one that could not be compared."""
+    """[M] how often each is best when the comparison is drawn again, ties shared; 0 for one that could not be compared."""
     optimism: float
     """By how much the best's value is too high for having been chosen, in reward units."""
 
@@ -70,7 +70,9 @@ def choose(
     g = generator.standard_normal((_DRAWS, deviations.shape[1]))
     drawn = theta + np.einsum("rb,mb->rm", g, deviations)
     best = np.argmax(drawn, axis=1)
-    optimism = float((drawn[np.arange(_DRAWS), best] - theta[best]).mean())
+    highest = drawn[np.arange(_DRAWS), best]
+    optimism = float((highest - theta[best]).mean())
+    first = drawn == highest[:, None]  # settings that make no difference are first together
     chances = np.zeros(len(values))
-    chances[compared] = np.bincount(best, minlength=len(compared)) / _DRAWS
+    chances[compared] = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
     return Choice(tuple(compared[i] for i in order), tuple(chances.tolist()), optimism)

@@ -79,7 +79,7 @@ def data_digest(world: Environment) -> str:
     if not isinstance(inner, Sized):
         return ""
     print_ = _Fingerprint()
-    rounds: Iterator[Round] = inner.rounds(np.random.default_rng(0))  # type: ignore[attr-defined]  # mypy forgets what else it is
+    rounds: Iterator[Round] = inner.rounds(np.random.default_rng(0))
     for each in rounds:
         print_.features(each.context)
         print_.actions(each.actions)

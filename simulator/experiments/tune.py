@@ -51,6 +51,8 @@ class Compared:
     policy: str
     estimate: dict[str, Any]
     """As `evaluation.Estimate`: value, low, high, interval, identifiable, reason."""
+    vs_logged: dict[str, Any]
+    """By how much it exceeds what the log earned there, paired."""
     chance_best: float
     """How often it is best when the comparison is drawn again: see `choice`."""
 
@@ -67,8 +69,8 @@ class Valued:
     """By how much it exceeds what the log earned there, paired."""
     winner_minus: dict[str, Any] | None
     """By how much the winner exceeds it, paired; None for the winner itself, or if one of them was refused."""
-    when_chosen: dict[str, Any]
-    """Its estimate on the earlier part."""
+    when_chosen: Compared
+    """What it was on the earlier part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,13 @@ def tune(
     last = ask([candidates[i] for i in finalists.values()], begin if score_on_chosen else cut, None)
     (valued,) = done([last], 1 + len(candidates))
     first = compared[choice.winner]
+    told = [
+        Compared(each.name, policy["estimate"], policy["vs_logged"], chance)
+        for each, policy, chance in zip(
+            candidates, (found["policies"][0] for found in compared), choice.chances, strict=True
+        )
+    ]
+    minus = [None, *valued["first_minus"]]
     return Tuning(
         estimand=estimand,
         estimator=estimator,
@@ -209,25 +218,19 @@ def tune(
         left_out=0 if score_on_chosen else valued["before"] - first["before"] - first["rows"],
         optimistic=score_on_chosen,
         optimism=choice.optimism,
-        candidates=[
-            Compared(each.name, found["policies"][0]["estimate"], chance)
-            for each, found, chance in zip(candidates, compared, choice.chances, strict=True)
-        ],
+        candidates=told,
         logged=valued["logged"],
         policies=[
-            Valued(
-                candidates[i].name,
-                role,
-                found["estimate"],
-                found["vs_logged"],
-                minus,
-                compared[i]["policies"][0]["estimate"],
-            )
-            for (role, i), found, minus in zip(
-                finalists.items(), valued["policies"], [None, *valued["first_minus"]], strict=True
+            Valued(told[i].policy, role, now["estimate"], now["vs_logged"], more, told[i])
+            for (role, i), now, more in zip(
+                finalists.items(), valued["policies"], minus, strict=True
             )
         ],
     )
+
+
+def _nobody(done: float, of: int) -> None:
+    """Is told, and does nothing."""
 
 
 def _check(estimator: str, estimand: str, choose_on: float, alpha: float) -> None:
