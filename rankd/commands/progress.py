@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def bar(what: str, *, hidden: bool) -> Iterator[Callable[[float, float], None]]:
-    """A bar that is gone at the end.
+    """A bar that is gone at the end; none where standard error is no terminal.
 
     Args:
         what: is counted.
@@ -23,15 +23,16 @@ def bar(what: str, *, hidden: bool) -> Iterator[Callable[[float, float], None]]:
     Yields:
         Call it with what is done and the total.
     """
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=hidden,
+        disable=hidden or not console.is_terminal,  # in a file it would be an empty line
     ) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda done, total: progress.update(task, completed=done, total=total)

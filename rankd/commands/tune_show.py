@@ -121,7 +121,7 @@ def _candidates(found: Tuning) -> list[tuple[str, ...]]:
         value = found.candidates[place].estimate["value"]
         return value is None, -(value or 0.0), place
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place in sorted(range(len(found.candidates)), key=key):
         each = found.candidates[place]
         estimate = each.estimate

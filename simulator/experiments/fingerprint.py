@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.environments.delayed import Delayed
 from simulator.logs.events import Decided
 
 if TYPE_CHECKING:
@@ -75,11 +76,12 @@ def survey(log: Log, progress: Callable[[int], None] | None = None) -> Survey:
 
 def data_digest(world: Environment) -> str:
     """The fingerprint of a data set's rows; "" of a world that has none, which is its settings."""
-    inner: Environment = getattr(world, "of", world)  # of what is delayed
-    if not isinstance(inner, Sized):
+    while isinstance(world, Delayed):  # as its rounds are another's
+        world = world.of
+    if not isinstance(world, Sized):
         return ""
     print_ = _Fingerprint()
-    rounds: Iterator[Round] = inner.rounds(np.random.default_rng(0))
+    rounds: Iterator[Round] = world.rounds(np.random.default_rng(0))
     for each in rounds:
         print_.features(each.context)
         print_.actions(each.actions)

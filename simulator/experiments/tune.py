@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies import PolicyError
 from simulator.estimators import ESTIMATORS
 from simulator.experiments.ask import Ask, Question
 from simulator.experiments.choice import choose
@@ -172,6 +173,8 @@ def tune(
         alpha,
         force,
     )
+    for each in candidates:  # what cannot be is said before the first pass
+        _build(question, each)
     cut = known.decided if score_on_chosen else int(choose_on * known.decided)
     begin = int(choose_on * cut) if estimand == FROZEN else 0
     if not begin < cut or not (score_on_chosen or cut < known.decided):
@@ -250,6 +253,13 @@ def _check(estimator: str, estimand: str, choose_on: float, alpha: float) -> Non
         )
     if not 0 < alpha < 1:
         raise ValueError(f"alpha {alpha:g}: must be in (0, 1)")
+
+
+def _build(question: Question, candidate: Candidate) -> None:
+    try:
+        question.spec(dict(candidate.policy)).build()
+    except PolicyError as error:
+        raise PolicyError(f"--policy {candidate.name}: {error}") from error
 
 
 def _met(known: Survey) -> tuple[float, float]:
