@@ -22,13 +22,13 @@ def run(
     *,
     experiment: Mapping[str, Any] | None = None,
     folder: Path | None = None,
-    jobs: int | None = 1,
+    jobs: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Every trial's result, in the order of the trials.
 
-    More jobs than one go through joblib, so `joblib.parallel_config` decides where: processes on this machine, or a Dask or
-    Ray cluster, whose machines must see the same files under the same paths.
+    They go through joblib, so the same call runs here one after the other, in processes of this machine, or, within
+    `joblib.parallel_config(backend="dask")` or "ray", on a cluster, whose machines must see the same files under the same paths.
 
     >>> from simulator.experiments import Play
     >>> trials = [Play("linear:actions=2", {"type": "uniform"}, rounds=10, seed=seed) for seed in (1, 2)]
@@ -39,8 +39,9 @@ def run(
         trials: those with equal facts run once.
         experiment: what they have in common; a folder of results takes no other experiment's. The version of the code is added.
         folder: where results are kept: run again with the same folder, and only what is missing is done. None keeps nothing.
-        jobs: 1 is this process; more are as many processes; -1 as many as there are cores; None leaves it to joblib's configuration.
-        progress: called with the number of trials that are done, parts of trials included where there is one job.
+        jobs: None: as joblib is configured, else one after the other. So many processes; -1: as many as there are cores. 1: this
+            process, without joblib.
+        progress: called with the number of trials that are done; where jobs is 1 also with parts of them.
 
     Raises:
         StoreError: the folder cannot be used.

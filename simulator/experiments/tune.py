@@ -116,7 +116,7 @@ def tune(
     reward_model: str = "linucb",
     alpha: float = 0.05,
     force: bool = False,
-    jobs: int | None = 1,
+    jobs: int | None = None,
     folder: Path | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Tuning:

@@ -70,7 +70,7 @@ def test_a_servers_own_log(folder: Path) -> None:
     ("arguments", "code", "says"),
     [
         (("--policy", "linucb:alpha=[1,-1]"), 1, "--policy linucb:alpha=-1: "),
-        (("--policy", "vw:--epsilon [0.1,no]"), 1, "--policy vw:--epsilon no: "),
+        (("--policy", "vw:--cb_explore_adf --epsilon [0.1,no]"), 1, "--epsilon no: "),
         (("--policy", "linucb", "--estimator", "dros"), 1, "to be chosen itself"),
         (("--policy", "linucb", "--choose-on", "0"), 1, "choose_on 0"),
         (("--policy", "linucb", "--choose-on", "0.5", "--score-on-chosen"), 1, "leave --choose-on"),

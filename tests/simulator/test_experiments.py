@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import joblib
 import numpy as np
 import pytest
 
@@ -57,11 +59,37 @@ def test_one_job_is_two_jobs_to_the_bit(tmp_path: Path) -> None:
     assert run(TRIALS, folder=tmp_path) == alone  # as they are read again
 
 
-def test_what_joblib_is_told_decides_where() -> None:
-    from joblib import parallel_config
+@dataclass(frozen=True)
+class Where:
+    """Tells in which thread of which process it ran."""
 
-    with parallel_config(backend="threading", n_jobs=2):
-        assert run(TRIALS[:2], jobs=None) == run(TRIALS[:2])
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def run(self, progress: Callable[[float], None] | None = None) -> dict[str, Any]:
+        return {"process": os.getpid(), "thread": threading.get_ident()}
+
+
+def test_joblibs_configuration_decides_where() -> None:
+    here = {"process": os.getpid(), "thread": threading.get_ident()}
+    assert run([Where()]) == run([Where()], jobs=1) == [here]
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        (there,) = run([Where()])
+        assert there["process"] == here["process"]
+        assert there["thread"] != here["thread"]
+        assert run(TRIALS[:2]) == run(TRIALS[:2], jobs=1)
+
+
+def test_on_a_dask_cluster() -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        assert run([Where()])[0]["process"] != os.getpid()
+        assert run(TRIALS) == run(TRIALS, jobs=1)
 
 
 def test_a_run_goes_on_where_it_failed(tmp_path: Path) -> None:
@@ -71,7 +99,7 @@ def test_a_run_goes_on_where_it_failed(tmp_path: Path) -> None:
         run(trials, folder=tmp_path)
     assert ran == [0, 1, 2]
     seen: list[float] = []
-    found = run([Counted(n, ran) for n in range(5)], folder=tmp_path, progress=seen.append)
+    found = run([Counted(n, ran) for n in range(5)], folder=tmp_path, jobs=1, progress=seen.append)
     assert ran == [0, 1, 2, 3, 4]
     assert found == [{"square": n * n, "pair": [0.1, float(n)]} for n in range(5)]
     assert seen == [3, 3.5, 4, 4.5, 5]
@@ -241,7 +269,7 @@ def test_serving_and_one_job_load_no_joblib() -> None:
     code = (
         "import sys, server.supervisor, server.serving.service\n"
         "from simulator.experiments import Play, run\n"
-        "run([Play('linear', {'type': 'uniform'}, rounds=2, seed=1)])\n"
+        "run([Play('linear', {'type': 'uniform'}, rounds=2, seed=1)], jobs=1)\n"
         "print('joblib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
