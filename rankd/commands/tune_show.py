@@ -76,7 +76,8 @@ def _how(found: Tuning) -> str:
         if found.estimand == FROZEN
         else "trained on the log as it went, which is not what they would earn live"
     )
-    count = f"{len(found.candidates)} candidates, {what}, compared by {found.estimator}"
+    low, high = found.reward_range
+    count = f"Rewards lie between {low:g} and {high:g}. {len(found.candidates)} candidates, {what}, compared by {found.estimator}"
     if found.optimistic:
         return f"{count} on {found.chosen_on:,} rows, and valued on the same rows."
     left = (

@@ -19,12 +19,10 @@ from simulator.experiments.trial import Trial, digest_of
 from simulator.experiments.tune import (
     CHOOSE_ON,
     ESTIMATOR_NAMES,
-    Compared,
     NothingToChooseError,
-    Tuning,
-    Valued,
     tune,
 )
+from simulator.experiments.tuning import Compared, Tuning, Valued
 
 __all__ = [
     "CHOOSE_ON",
