@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from rankd.cli_experiments import add_experiments
+from rankd.cli_options import MinExploration, OneApp, Standardise
+
 app = typer.Typer(
     name="rankd",
     help="An online-learning decision service: contextual bandits, with a log that proves what was decided.",
@@ -67,20 +70,8 @@ LogPath = Annotated[
 Growing = Annotated[
     str, typer.Argument(metavar="PATH", help="A data folder, or kafka://HOST:PORT/TOPIC.")
 ]
-OneApp = Annotated[
-    str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
-]
 AppName = Annotated[
     str, typer.Option("--app", help="The app. May be left out where the service has only one.")
-]
-MinExploration = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
-]
-Standardise = Annotated[
-    bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
-]
-Cache = Annotated[
-    Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
 ]
 Address = Annotated[
     str | None,
@@ -302,54 +293,7 @@ def replay(
     raise typer.Exit(replay(log, asked))
 
 
-@app.command()
-def simulate(
-    environment: Annotated[
-        str,
-        typer.Argument(
-            metavar="ENV",
-            help="A world (linear:actions=10,noise=0.5), a data set (image-segments), or csv:path=FILE,label=COLUMN. See `rankd datasets`.",
-        ),
-    ],
-    policy: Annotated[
-        list[str],
-        typer.Option("--policy", help="As for `rankd replay`. Give several to compare them."),
-    ],
-    rounds: Annotated[int, typer.Option(min=1, help="Decisions of each run.")] = 2_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy, paired.")] = 5,
-    min_exploration: MinExploration = 0.05,
-    standardise: Standardise = True,
-    cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Let policies learn live in a world whose truth is known."""
-    from rankd.commands.simulate import simulate
-
-    code = simulate(
-        environment,
-        policy,
-        rounds=rounds,
-        seeds=seeds,
-        min_exploration=min_exploration,
-        standardise=standardise,
-        cache=cache,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
-
-
-@app.command()
-def datasets(
-    fetch: Annotated[
-        str | None, typer.Option(help="Download this log, and say where it is.")
-    ] = None,
-    cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """List what there is to simulate on and to replay."""
-    from rankd.commands.datasets import datasets
-
-    raise typer.Exit(datasets(fetch, cache, as_json))
+add_experiments(app)
 
 
 @app.command()
