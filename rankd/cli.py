@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rankd.cli_experiments import add_experiments
-from rankd.cli_options import MinExploration, OneApp, Standardise
+from rankd.cli_options import OneApp
 
 app = typer.Typer(
     name="rankd",
