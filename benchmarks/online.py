@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,9 +29,10 @@ import numpy as np
 from benchmarks.reports import result, table
 from policies import ModelSpec
 from simulator.environments import environment_of
+from simulator.environments.given import Given
 from simulator.evaluation import evaluate
 from simulator.life import Online, average
-from simulator.logs import Decided, Matured
+from simulator.logs.world import WorldLog
 from simulator.online import Live, lives
 from simulator.replay import replay
 from simulator.reward_models import Progressive
@@ -42,12 +41,9 @@ from simulator.specs import policy_of
 from simulator.targets import TRAINED_ON_LOG, Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from simulator.environments import Environment, Round
-    from simulator.logs import Event
+    from simulator.environments import Environment
 
 GREEDY = "linucb:alpha=0"
 CASES = (
@@ -59,43 +55,6 @@ SKEWS = (0.0, 0.5)  # share of the log's decisions that go to one action whateve
 ROWS = 1_500  # of a log
 SALTS = tuple(b"ope-05/%d" % life for life in range(5))
 COVERED, MISSED, ERRORS = 0.9, 0.5, 3.0  # see above
-
-
-@dataclass
-class WorldLog:
-    """What a fixed policy logged of given rounds."""
-
-    rounds: list[Round]
-    skew: float
-    seed: int
-    reward_range: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        self.name = f"log {self.seed}"
-        self.counters: Counter[str] = Counter()
-
-    def __iter__(self) -> Iterator[Event]:
-        draw = np.random.default_rng(self.seed)
-        for i, each in enumerate(self.rounds):
-            count = len(each.actions)
-            mu = np.full(count, (1 - self.skew) / count)
-            mu[0] += self.skew
-            k = int(draw.choice(count, p=mu))
-            row = Decided(str(i), 0, each.context, each.actions, k, mu, float(mu[k]))
-            yield row
-            yield Matured(row, each.earned([k]))
-
-
-@dataclass(frozen=True)
-class Given:
-    """Rounds that are there already, as an environment."""
-
-    name: str
-    reward_range: tuple[float, float]
-    given: list[Round]
-
-    def rounds(self, generator: np.random.Generator) -> Iterator[Round]:
-        return iter(self.given)
 
 
 class Answers(NamedTuple):
@@ -157,8 +116,8 @@ def look(policy: str, world: Environment, skew: float, logs: int, lived: int) ->
     spec = ModelSpec(policy_of(policy), min_exploration=0.0, reward_range=world.reward_range)
     answers = []
     for number in range(logs):
-        log = WorldLog(list(islice(stream, ROWS)), skew, number, world.reward_range)
-        answers.append(ask(log, spec))
+        rounds = Given(world.name, world.reward_range, list(islice(stream, ROWS)))
+        answers.append(ask(WorldLog(rounds, skew, number), spec))
     earned = []
     for life in range(lived):
         here = Given(world.name, world.reward_range, list(islice(stream, ROWS)))
@@ -173,7 +132,7 @@ def ask(log: WorldLog, spec: ModelSpec) -> Answers:
     told = [each for each in found if isinstance(each, Online)]
     assert len(told) == len(found), "a log was too short"
     one = replay(log, [Trained("asked", spec)], Progressive(spec.build())).replayed[0]
-    valued = evaluate(one.sample, one.actions, TRAINED_ON_LOG, ["dr"], log.reward_range)
+    valued = evaluate(one.sample, one.actions, TRAINED_ON_LOG, ["dr"], spec.reward_range)
     dr = valued.estimators["dr"]
     assert dr.value is not None
     assert dr.low is not None
