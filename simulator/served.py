@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies import PolicyError
 from policies.sampler import Purpose, seed
 from server.fold.records import LogRecord
 from simulator.evaluation import Estimate, mean
@@ -87,7 +88,7 @@ class TrainedAsServed:
     It goes through what the served policy went through: it answers from a copy that was loaded from its state, it is reloaded where
     the learner reloads (`AppFold`), its random bits are the server's, and slots after the first share what is left of one pmf. Everything but
     the policy itself is the app's, as the log's settings say. So the served policy's own configuration gives the
-    logged pmfs, to the bit. Models that were imported, or rolled back to, are the served policy's: this one goes on.
+    logged pmfs, to the bit. A policy that expects no rewards goes without the app's watch for drift in residuals. Models that were imported, or rolled back to, are the served policy's: this one goes on.
 
     Args:
         name: for reports.
@@ -162,7 +163,12 @@ class TrainedAsServed:
             raise LogFormatError(
                 f"{self._log.name}: a decision was made before the app had a model"
             )
-        return replace(settings.spec(), policy=self._policy, **self._changes)
+        spec = replace(settings.spec(), policy=self._policy, **self._changes)
+        try:
+            spec.build()
+        except PolicyError:
+            return replace(spec, drift=None)  # if it was another fault, building it will say so
+        return spec
 
     def _rest(self, decision: Decided) -> NDArray[np.float64]:
         """What the slots before left of the first one's pmf."""

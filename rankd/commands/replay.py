@@ -164,7 +164,7 @@ def _estimated(
         )
     told_more = None if served is None else served()
     reason = "" if told_more is None else doubt(told_more)
-    mrdr = [sample.rows(slice(len(sample) - found.matured, None)) for sample in mrdr]
+    mrdr = [log.rows(sample) for sample in mrdr]
     results = conclude(
         found, mrdr, asked.estimators, limits,
         alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import typer
 
 from rankd.commands import fail
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
-    from simulator.logs import Event, Log
+    from numpy.typing import NDArray
+
+    from simulator.logs import Decided, Event, Log
     from simulator.replay import Pass
+    from simulator.sample import Sample
 
 _SEALED = b"rankd\r\n"  # what the envelope begins with
 _CHECKPOINT = ".ckpt"
@@ -122,7 +126,11 @@ def learned_until(models: Sequence[Saved], log: Log) -> int:
 
 
 class Learned:
-    """A log that counts the rows which were decided up to a record: they come first in a replay's samples."""
+    """A log that notes which rows were decided up to a record, so that they can be left out of what is concluded.
+
+    Args:
+        until: the number of that record; 0 where there is none.
+    """
 
     def __init__(self, log: Log, until: int) -> None:
         self.log = log
@@ -130,23 +138,44 @@ class Learned:
         self.name = log.name
         self.reward_range = log.reward_range
         self.counters: Counter[str] = log.counters
-        self.decided = self.matured = 0
+        self.decided = self.matured = 0  # of those
+        self._places: dict[tuple[str, int], int] = {}  # of decisions that wait for their rewards
+        self._rows: list[
+            tuple[int, bool]
+        ] = []  # place of the decision, whether a model may have learned it
 
     def __iter__(self) -> Iterator[Event]:
-        for event in self.log:
-            decision = event.decision if isinstance(event, Matured) else event
-            if isinstance(decision.raw, LogRecord) and decision.raw.sequence <= self._until:
-                if isinstance(event, Matured):
-                    self.matured += 1
-                else:
-                    self.decided += 1
+        if not self._until:
+            yield from self.log
+            return
+        for place, event in enumerate(self.log):
+            if isinstance(event, Matured):
+                decision = event.decision
+                old = self._old(decision)
+                self._rows.append((self._places.pop((decision.key, decision.slot), place), old))
+                self.matured += old
+            else:
+                self._places[event.key, event.slot] = place
+                self.decided += self._old(event)
             yield event
+
+    def _old(self, decision: Decided) -> bool:
+        return isinstance(decision.raw, LogRecord) and decision.raw.sequence <= self._until
+
+    def rows(self, sample: Sample) -> Sample:
+        """Those that no model had learned."""
+        return sample.rows(self._kept) if self.matured else sample
+
+    @property
+    def _kept(self) -> NDArray[np.bool_]:
+        """Of the rows of a replay, which are in the order of their decisions."""
+        return np.array([not old for _, old in sorted(self._rows)], np.bool_)
 
     def rest(self, found: Pass) -> Pass:
         """What no model had learned. Policies that learn have learned the rows before, as the saved ones had."""
         if not self.matured:
             return found
-        kept = slice(self.matured, None)
+        kept = self._kept
         replayed = [
             replace(one, sample=one.sample.rows(kept), actions=one.actions[kept])
             for one in found.replayed
