@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def rewards_met(log: Log) -> tuple[float, float]:
     """(lowest, highest) reward that was met, in one pass and constant memory.
 
-    Where all rewards are one and the same, or there are none, the range is widened to hold 0 and to be 1 wide at least: a
-    range of no width would say that rewards cannot vary.
+    Where all rewards are one and the same, or there are none, the range is widened to hold 0 and to be 1 wide at least: one
+    of no width would say that rewards cannot vary.
 
     >>> from simulator.logs import ArraysLog
     >>> rewards_met(ArraysLog({"context": [[0.0]] * 2, "action": [0, 1], "reward": [2.0, -1.0], "pscore": [0.5, 0.5]}))
@@ -30,8 +30,13 @@ def rewards_met(log: Log) -> tuple[float, float]:
     for event in log:
         if isinstance(event, Matured):
             low, high = min(low, event.reward), max(high, event.reward)
-    if low > high:
-        return 0.0, 1.0
-    if low == high:
-        return min(low, 0.0), max(high, low + 1.0)
-    return low, high
+    return (0.0, 1.0) if low > high else widened(low, high)
+
+
+def widened(low: float, high: float) -> tuple[float, float]:
+    """The range; one of no width as `rewards_met` has it.
+
+    >>> widened(2.0, 2.0)
+    (0.0, 3.0)
+    """
+    return (low, high) if low < high else (min(low, 0.0), max(high, low + 1.0))

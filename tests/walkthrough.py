@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-_BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 _ROOT = Path(__file__).parent.parent
 # Seconds: bounds a program that hangs; each takes a few.
 _LONGEST = 300

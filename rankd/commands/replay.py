@@ -26,23 +26,25 @@ from rankd.commands.replay_slates import (
     range_of_slates,
     replayed_slates,
 )
-from rankd.commands.replay_summary import conclude, summary
-from rankd.commands.reward_models import Fitting
-from rankd.commands.reward_models import check as check_model
 from rankd.commands.saved import Learned, learned_until, saved
 from rankd.commands.sources import UNREADABLE
+from simulator.comparison import Comparison
+from simulator.conclusion import conclude
 from simulator.estimators import MRDR
+from simulator.fitting import DishonestError, Fitting
+from simulator.fitting import check as check_model
 from simulator.life import ONLINE
-from simulator.logs import DsjsonLog, LogFormatError
+from simulator.logs import LogFormatError
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
-from simulator.targets import FROZEN, Frozen, Trained
+from simulator.target_specs import target_of
+from simulator.targets import TRAINED_ON_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rankd.commands.replay_asked import Asked
-    from rankd.commands.replay_summary import Result
+    from simulator.conclusion import Result
     from simulator.logs import Log
     from simulator.replay import Pass
     from simulator.targets import Target
@@ -71,11 +73,13 @@ def replay(path: str, asked: Asked) -> int:
             targets = [
                 models[spec].target()
                 if spec in models
-                else _target(
+                else target_of(
                     spec,
-                    asked.estimand,
+                    policy_of(spec),
+                    log,
+                    asked.estimand or TRAINED_ON_LOG,
                     settings,
-                    vw_parses=isinstance(log, DsjsonLog) and not asked.of_slates,
+                    vw_parser=not asked.of_slates,
                 )
                 for spec in asked.specs
             ]
@@ -90,7 +94,7 @@ def _faults(path: str) -> Iterator[None]:
     """Ends the command with what is wrong."""
     try:
         yield
-    except PolicyError as error:
+    except (PolicyError, DishonestError) as error:
         fail(str(error))
     except LogFormatError as error:
         fail(str(error), UNREADABLE)
@@ -209,9 +213,10 @@ def _tell(
     asked: Asked,
     told_more: dict[str, Any] | None = None,
 ) -> int:
+    compared = Comparison(Path(path).name, found, results, limits, asked.alpha)
     if asked.report is not None or asked.plots is not None:
-        write(path, found, results, limits, asked.alpha, asked.report, asked.plots)
-    told = summary(found, results, seconds, asked.alpha)
+        write(compared, asked.report, asked.plots)
+    told = compared.to_dict(seconds)
     if told_more is not None:
         told["as_served"] = told_more
     if asked.as_json:
@@ -221,18 +226,6 @@ def _tell(
         if told_more is not None:
             show_served(told_more, asked.alpha)
     return 0
-
-
-def _target(
-    spec: str, estimand: str | None, settings: dict[str, Any], *, vw_parses: bool
-) -> Target:
-    name, _, args = spec.partition(":")
-    if name == "vw" and args and vw_parses and estimand != FROZEN:
-        from simulator.vw_dsjson import VwDsjson
-
-        return VwDsjson(spec, args)
-    model = ModelSpec(policy_of(spec), **settings)
-    return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
 
 
 def _nothing(path: str) -> NoReturn:

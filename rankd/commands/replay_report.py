@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rankd.commands import fail
-from simulator.evaluation import logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
-    from rankd.commands.replay_summary import Result
-    from simulator.replay import Pass
+    from simulator.comparison import Comparison
     from simulator.reports import LivesInput, ReportInput
 
     R = TypeVar("R", ReportInput, LivesInput)
 
 
-def write(
-    path: str,
-    found: Pass,
-    results: Sequence[Result],
-    limits: tuple[float, float],
-    alpha: float,
-    report: Path | None,
-    plots: Path | None,
-) -> None:
+def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
     """The report as one page, as a Markdown table, or as a folder of plots."""
-    from simulator.reports import PolicyInput, ReportInput, html, markdown
+    from simulator.reports import html, markdown
 
-    policies = [
-        PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
-        for one, (evaluation, versus) in zip(found.replayed, results, strict=True)
-    ]
-    given = ReportInput(
-        log=Path(path).name,
-        logged=logged(found.replayed[0].sample, alpha),
-        reward_range=limits,
-        decided=found.decided,
-        alpha=alpha,
-        policies=policies,
-    )
-    _write(given, html, markdown, report, plots)
+    _write(found.report_input(), html, markdown, report, plots)
 
 
 def write_lives(given: LivesInput, report: Path | None, plots: Path | None) -> None:

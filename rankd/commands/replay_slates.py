@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rankd.commands.replay_summary import Result
+from simulator.conclusion import Result
 from simulator.estimators.slates import SLATE_ESTIMATORS, PseudoInverse
 from simulator.replay import Pass, Replayed
 from simulator.slate_evaluation import evaluate_slates, slate_difference
@@ -13,7 +13,7 @@ from simulator.slates import SlatePass, replay_slates
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rankd.commands.reward_models import Fitting
+    from simulator.fitting import Fitting
     from simulator.logs import Log
     from simulator.targets import Target
 

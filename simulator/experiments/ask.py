@@ -12,10 +12,10 @@ from simulator.estimators import ESTIMATORS, create
 from simulator.evaluation import difference, evaluate, logged
 from simulator.experiments.cut import FrozenAt, Part
 from simulator.experiments.play import policy_facts
-from simulator.logs import DsjsonLog
 from simulator.replay import replay
 from simulator.reward_models import Progressive
-from simulator.targets import FROZEN, Trained
+from simulator.target_specs import target_of
+from simulator.targets import FROZEN, TRAINED_ON_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,9 +56,15 @@ class Question:
         """Whether the estimator asks a reward model."""
         return ESTIMATORS[self.estimator].needs_model
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of a ModelSpec that all have."""
+        names = ("standardise", "min_exploration", "reward_range")
+        return {name: getattr(self, name) for name in names}
+
     def spec(self, policy: dict[str, Any]) -> ModelSpec:
         """A policy under the settings that all have."""
-        return ModelSpec(policy, self.standardise, self.min_exploration, self.reward_range)
+        return ModelSpec(policy, **self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +114,20 @@ class Ask:
         return self._told(found.replayed, part.before)
 
     def _target(self, candidate: Candidate, log: Log, part: Part) -> Target:
+        asked = self.question
+        frozen = asked.estimand == FROZEN  # later: it learns first, by rankd's own features
         try:
-            target = self._learner(candidate, log)
+            target = target_of(
+                candidate.name,
+                candidate.policy,
+                log,
+                TRAINED_ON_LOG,
+                asked.settings,
+                vw_parser=not frozen,
+            )
         except PolicyError as error:
             raise PolicyError(f"--policy {candidate.name}: {error}") from error
-        return FrozenAt(target, part) if self.question.estimand == FROZEN else target
-
-    def _learner(self, candidate: Candidate, log: Log) -> Target:
-        args = candidate.policy.get("args")
-        if (
-            candidate.policy["type"] == "vw"
-            and args
-            and isinstance(log, DsjsonLog)
-            and self.question.estimand != FROZEN
-        ):  # as `rankd replay` does
-            from simulator.vw_dsjson import VwDsjson
-
-            return VwDsjson(candidate.name, str(args))
-        return Trained(candidate.name, self.question.spec(dict(candidate.policy)))
+        return FrozenAt(target, part) if frozen else target
 
     def _told(self, replayed: Sequence[Replayed], before: int) -> dict[str, Any]:
         scored = slice(before, None)

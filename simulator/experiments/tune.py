@@ -19,6 +19,7 @@ from simulator.experiments.fingerprint import survey
 from simulator.experiments.grid import candidates_of, same
 from simulator.experiments.run import run
 from simulator.experiments.tuning import Compared, Tuning, Valued
+from simulator.met import widened
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, TRAINED_ON_LOG
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.experiments.choice import Choice
-    from simulator.experiments.fingerprint import Survey
     from simulator.experiments.grid import Candidate
     from simulator.experiments.source import Source
 
@@ -105,7 +105,7 @@ def tune(
     tell(0, total)
     with source.open() as log:
         known = survey(log)
-        limits = reward_range or log.reward_range or _met(known)
+        limits = reward_range or log.reward_range or widened(known.low, known.high)
     question = Question(
         estimand,
         estimator,
@@ -204,13 +204,6 @@ def _build(question: Question, candidate: Candidate) -> None:
         question.spec(dict(candidate.policy)).build()
     except PolicyError as error:
         raise PolicyError(f"--policy {candidate.name}: {error}") from error
-
-
-def _met(known: Survey) -> tuple[float, float]:
-    """The range of the rewards in the log, where nothing says what could have been."""
-    if known.low < known.high:
-        return known.low, known.high
-    return min(known.low, 0.0), max(known.high, known.low + 1.0)
 
 
 def _chosen(candidates: Sequence[Candidate], compared: Sequence[dict[str, Any]]) -> Choice:

@@ -1,11 +1,10 @@
-"""Reward models of `rankd replay`: progressive, cross-fitted, or fitted for MRDR, and where each would be dishonest."""
+"""Which reward model a replay takes: progressive, cross-fitted, or fitted for MRDR, and where each would be dishonest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from policies import ModelSpec
-from rankd.commands import fail
 from simulator.estimators import ESTIMATORS, MRDR
 from simulator.replay import replay
 from simulator.reward_models import CrossFitted, MRDRWeight, Progressive, WeightedRidge
@@ -24,8 +23,12 @@ if TYPE_CHECKING:
 _FOLDS = 5
 
 
+class DishonestError(ValueError):
+    """What was asked for would not be an honest estimate. Options are named as `rankd replay` has them."""
+
+
 class Fitting(NamedTuple):
-    """What the command line says of reward models."""
+    """What is asked for of reward models."""
 
     policy: dict[str, Any]  # its configuration
     settings: dict[str, Any]  # of its ModelSpec: standardise, reward_range ...
@@ -45,7 +48,7 @@ class Fitting(NamedTuple):
         return CrossFitted.of(log, self.progressive, self.folds)
 
     def of_mrdr(self, log: Log, targets: Sequence[Target]) -> list[Sample]:
-        """for each target its sample, with q from a model that was fitted for it: two passes over the log.
+        """For each target its sample, with q from a model that was fitted for it: two passes over the log.
 
         Raises:
             PolicyError: the policy does not learn by weighted least squares.
@@ -74,20 +77,24 @@ class Fitting(NamedTuple):
 def check(
     folds: int | None, estimators: Sequence[str], targets: Sequence[Target], interval: str | None
 ) -> None:
-    """Ends the command where a model would have seen what it is asked about, with what to do instead."""
+    """Refuses a model that would have seen what it is asked about.
+
+    Raises:
+        DishonestError: says what to do instead.
+    """
     if folds is not None and folds < 2:
-        fail(f"--cross-fit {folds}: it takes two folds at least")
+        raise DishonestError(f"--cross-fit {folds}: it takes two folds at least")
     learns = any(target.estimand != FROZEN for target in targets)
     if folds is not None and learns:
-        fail(
+        raise DishonestError(
             "--cross-fit: a policy that learns from the log is asked at each row as it was then, and a cross-fitted model knows the "
             "rows after it; leave --cross-fit out (the model is then progressive), or take --estimand frozen"
         )
     if MRDR.name in estimators and learns:
-        fail(
+        raise DishonestError(
             "--estimator mrdr: its reward model is fitted to one policy that stays as it is; take --estimand frozen, or dr"
         )
     if interval == "martingale" and folds is not None:
-        fail(
+        raise DishonestError(
             "--interval martingale: needs a reward model that knows earlier rows only; leave --cross-fit out"
         )

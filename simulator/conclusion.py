@@ -1,4 +1,4 @@
-"""What `rankd replay` concludes, and the object that `--json` prints."""
+"""What a pass over a log comes to: of each policy its estimates and differences, and all of it as one plain object."""
 
 from __future__ import annotations
 
@@ -80,8 +80,14 @@ def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
     )
 
 
-def summary(found: Pass, results: Sequence[Result], seconds: float, alpha: float) -> dict[str, Any]:
-    """As --json has it."""
+def summary(
+    found: Pass, results: Sequence[Result], seconds: float | None, alpha: float
+) -> dict[str, Any]:
+    """As `rankd replay --json` has it.
+
+    Args:
+        seconds: that the pass took; None leaves them out.
+    """
     first = found.replayed[0].sample
     own = logged(first, alpha)
     rows = []
@@ -91,7 +97,7 @@ def summary(found: Pass, results: Sequence[Result], seconds: float, alpha: float
         row |= {"vs_logged": _plain(evaluation.vs_logged)}
         if versus is not None:
             row |= {"vs_first": _plain(versus)}
-        rows.append({**row, **_overlap(evaluation), "seconds": seconds})
+        rows.append(row | _overlap(evaluation) | ({} if seconds is None else {"seconds": seconds}))
     summary: dict[str, Any] = {
         "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}
     }
