@@ -36,7 +36,7 @@ from simulator.logs.world import WorldLog
 from simulator.online import Live, lives
 from simulator.replay import replay
 from simulator.reward_models import Progressive
-from simulator.simulate import simulate
+from simulator.simulation import simulate
 from simulator.specs import policy_of
 from simulator.targets import TRAINED_ON_LOG, Trained
 

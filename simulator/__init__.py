@@ -8,8 +8,8 @@
 | what | how |
 |---|---|
 | a log | `open_log`, `ArraysLog`, `Columns` |
-| what would others have earned? | `compare`; piece by piece `replay`, `evaluate`, `Trained`, `Frozen`, `Progressive`, `CrossFitted` |
-| what would it earn live? | `online`, `Live` |
+| what would others have earned? | `compare`; piece by piece `simulator.replay.replay`, `evaluate`, `Trained`, `Frozen`, `Progressive`, `CrossFitted` |
+| what would it earn live? | `live` |
 | how does it learn where the truth is known? | `simulate`, `environment_of` |
 | which settings? | `tune`, `Opened`; many runs: `simulator.experiments` |
 | estimators, intervals, overlap | `ESTIMATORS`, `INTERVALS`, `Overlap`, `Sample` |
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from simulator.experiments import Opened, tune
     from simulator.full_information import FullInformation
     from simulator.intervals import INTERVALS, ConfidenceInterval, Evidence
+    from simulator.lives import Lives, live
     from simulator.logs import ArraysLog, Columns, Decided, LogFormatError, Matured, open_log
-    from simulator.online import Live, online
     from simulator.overlap import Overlap
-    from simulator.replay import replay
     from simulator.reward_models import CrossFitted, Progressive
     from simulator.sample import Sample
-    from simulator.simulate import simulate
+    from simulator.simulation import Run, simulate
     from simulator.targets import Frozen, Trained
     from simulator.worlds import LabelledRow, World, image_segments
 
@@ -54,13 +53,12 @@ _LAZY = {
         "experiments": ("Opened", "tune"),
         "full_information": ("FullInformation",),
         "intervals": ("INTERVALS", "ConfidenceInterval", "Evidence"),
+        "lives": ("Lives", "live"),
         "logs": ("ArraysLog", "Columns", "Decided", "LogFormatError", "Matured", "open_log"),
-        "online": ("Live", "online"),
         "overlap": ("Overlap",),
-        "replay": ("replay",),
         "reward_models": ("CrossFitted", "Progressive"),
         "sample": ("Sample",),
-        "simulate": ("simulate",),
+        "simulation": ("Run", "simulate"),
         "targets": ("Frozen", "Trained"),
         "worlds": ("LabelledRow", "World", "image_segments"),
     }.items()
@@ -84,13 +82,14 @@ __all__ = [
     "Interval",
     "Ips",
     "LabelledRow",
-    "Live",
+    "Lives",
     "LogFormatError",
     "Matured",
     "NotIdentifiable",
     "Opened",
     "Overlap",
     "Progressive",
+    "Run",
     "Sample",
     "Trained",
     "World",
@@ -99,9 +98,8 @@ __all__ = [
     "environment_of",
     "evaluate",
     "image_segments",
-    "online",
+    "live",
     "open_log",
-    "replay",
     "simulate",
     "tune",
     "weight_range",

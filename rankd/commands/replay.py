@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from policies import ModelSpec, PolicyError
+from policies import PolicyError
 from rankd.commands import fail
 from rankd.commands.replay_asked import check
 from rankd.commands.replay_log import open_any, open_served, range_met
-from rankd.commands.replay_online import live, online_summary, show_online
+from rankd.commands.replay_online import show_online
 from rankd.commands.replay_report import write, write_lives
 from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
@@ -34,6 +35,7 @@ from simulator.estimators import MRDR
 from simulator.fitting import DishonestError, Fitting
 from simulator.fitting import check as check_model
 from simulator.life import ONLINE
+from simulator.lives import live
 from simulator.logs import LogFormatError
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
@@ -103,18 +105,17 @@ def _faults(path: str) -> Iterator[None]:
 
 
 def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
-    model = ModelSpec(policy_of(asked.reward_model), **settings).build()
     started = time.perf_counter()
     with _progress(hidden=asked.as_json) as progress:
         found = live(
-            log, Path(path).name, asked.specs, settings, model,
-            seeds=asked.seeds, alpha=asked.alpha, progress=progress,
+            log, asked.specs,
+            seeds=asked.seeds, reward_model=asked.reward_model, alpha=asked.alpha, progress=progress, **settings,
         )  # fmt: skip
     if not found.rows:
         _nothing(path)
-    told = online_summary(found, time.perf_counter() - started)
+    told = found.to_dict(time.perf_counter() - started)
     if asked.report is not None or asked.plots is not None:
-        write_lives(found, asked.report, asked.plots)
+        write_lives(replace(found, log=Path(path).name), asked.report, asked.plots)
     if asked.as_json:
         typer.echo(json.dumps(told))
     else:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.comparison import Comparison
-    from simulator.reports import LivesInput, ReportInput
+    from simulator.lives import Lives
+    from simulator.reports import ReportInput
 
-    R = TypeVar("R", ReportInput, LivesInput)
+    R = TypeVar("R", ReportInput, Lives)
 
 
 def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
@@ -23,7 +24,7 @@ def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
     _write(found.report_input(), html, markdown, report, plots)
 
 
-def write_lives(given: LivesInput, report: Path | None, plots: Path | None) -> None:
+def write_lives(given: Lives, report: Path | None, plots: Path | None) -> None:
     """The same of policies that lived through the log."""
     from simulator.reports import lives_html, lives_markdown
 

@@ -16,14 +16,14 @@ from rankd.commands import fail
 from rankd.commands.progress import bar
 from simulator.environments import EnvironmentSpecError, environment_of
 from simulator.experiments import Play, StoreError, data_digest, run
-from simulator.simulate import spread
+from simulator.simulation import spread
 from simulator.specs import policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from simulator.simulate import Spread
+    from simulator.simulation import Spread
 
 
 def simulate(

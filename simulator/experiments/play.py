@@ -11,7 +11,7 @@ import numpy as np
 from policies import ModelSpec
 from policies.registry import libraries, settings_of
 from simulator.environments import environment_of
-from simulator.simulate import simulate
+from simulator.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simulator.environments import Environment
-    from simulator.simulate import Run
+    from simulator.simulation import Run
 
 _POINTS = 100  # of a curve that is kept; a plot shows no more
 # An environment that is still at hand when the next trial of it begins: data sets take long to load.

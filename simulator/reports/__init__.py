@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from simulator.reports.given import PolicyInput, ReportInput
-from simulator.reports.lives import LivesInput
 from simulator.reports.lives import html as lives_html
 from simulator.reports.lives import markdown as lives_markdown
 from simulator.reports.page import html
@@ -11,7 +10,6 @@ from simulator.reports.plots import png
 from simulator.reports.table import markdown
 
 __all__ = [
-    "LivesInput",
     "PolicyInput",
     "ReportInput",
     "html",

@@ -3,21 +3,18 @@ in one picture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.evaluation import Estimate
-from simulator.life import Online, minus_logged
+from simulator.life import Online
+from simulator.lives import Lives, estimate, versus
 from simulator.reports import curves, figures, page, words
 from simulator.reports.curves import Curve
 from simulator.reports.figures import Forest, Line, Lines, Row
 from simulator.reports.table import plain, row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from simulator.life import Refused
     from simulator.reports.figures import Figure
 
@@ -27,53 +24,14 @@ COLUMNS = ("policy", "by", "value", "interval", "minus the log", "rounds", "rows
 LIVE = "What it would earn live in so many rounds, beginning untrained; more rounds have another value."
 
 
-@dataclass(frozen=True, slots=True)
-class LivesInput:
-    """Policies that lived through one log, for `html`, `markdown` and `png`."""
-
-    log: str
-    """The log's name, for the title."""
-    logged: Estimate
-    """The log's own mean reward."""
-    policies: Sequence[Online | Refused]
-    decided: int
-    """Decisions in the log, those without a final reward too."""
-    rows: int
-    """Those with one."""
-    alpha: float = 0.05
-    """Of all intervals."""
-
-    @property
-    def level(self) -> str:
-        """The intervals' level in words, "95 %"."""
-        return f"{100 * (1 - self.alpha):.4g} %"
-
-
-def estimate(found: Online | Refused) -> Estimate:
-    """Its value as other estimates have theirs."""
-    if not isinstance(found, Online):
-        return Estimate(None, None, None, "", False, found.reason)
-    ends = found.interval
-    return Estimate(found.value, ends.low, ends.high, ends.method, True, "")
-
-
-def versus(found: Online | Refused, alpha: float) -> Estimate:
-    """By how much it exceeds the log's mean; see `minus_logged`."""
-    if not isinstance(found, Online):
-        return Estimate(None, None, None, "", False, found.reason)
-    ends = minus_logged(found, alpha)
-    value = float((found.influence - found.reward).mean())
-    return Estimate(value, ends.low, ends.high, ends.method, True, "")
-
-
-def all_of(report: LivesInput) -> list[Figure]:
+def all_of(report: Lives) -> list[Figure]:
     """Every figure that there is."""
     found: list[Figure] = [_estimates(report), _differences(report)]
     learning = _learning(report)
     return found if learning is None else [*found, learning]
 
 
-def html(report: LivesInput) -> str:
+def html(report: Lives) -> str:
     """The page. Names and reasons are escaped."""
     summary = (
         f"{report.decided:,} decisions, {report.rows:,} of them with a final reward, which is "
@@ -87,7 +45,7 @@ def html(report: LivesInput) -> str:
     return page.document(f"Replay of {report.log}, online", summary, said, sections)
 
 
-def markdown(report: LivesInput) -> str:
+def markdown(report: Lives) -> str:
     """One row for each policy; what the figures mean stands below."""
     own = f"{words.number(report.logged.value)} ({words.interval(report.logged)})"
     lines = [
@@ -105,7 +63,7 @@ def markdown(report: LivesInput) -> str:
     return "\n".join(lines)
 
 
-def _cells(report: LivesInput) -> list[tuple[str, ...]]:
+def _cells(report: Lives) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for each in report.policies:
         if not isinstance(each, Online):
@@ -146,7 +104,7 @@ def _headline(found: Online | Refused) -> str:
     )
 
 
-def _estimates(report: LivesInput) -> Forest:
+def _estimates(report: Lives) -> Forest:
     rows = [figures.answer(each.name, estimate(each)) for each in report.policies]
     rows += [Row("the log itself"), figures.answer("mean reward", report.logged)]
     return Forest(
@@ -161,7 +119,7 @@ def _estimates(report: LivesInput) -> Forest:
     )
 
 
-def _differences(report: LivesInput) -> Forest:
+def _differences(report: Lives) -> Forest:
     rows = [
         figures.answer(each.name, versus(each, report.alpha), words.signed)
         for each in report.policies
@@ -178,7 +136,7 @@ def _differences(report: LivesInput) -> Forest:
     )
 
 
-def _learning(report: LivesInput) -> Lines | None:
+def _learning(report: Lives) -> Lines | None:
     """The mean of the accepted rewards so far, all policies over one axis."""
     lived = [each for each in report.policies if isinstance(each, Online)]
     if not lived:
