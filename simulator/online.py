@@ -213,12 +213,11 @@ class _Run:
             # A policy may learn from the pmf that was played, and live that would have been its own.
             bases = None if scored.bases is None else scored.bases[:, k]
             played = replace(decision, pmf=pi, propensity=min(at, 1.0), bases=bases)
-        if q is None:
-            q = np.zeros(len(pi))
-        cut = float(np.maximum(pi - mu / c, 0.0).sum())
-        unsupported = float(pi[mu == 0].sum())
-        row = Row(number, played is not None, 0.0, c, float(pi @ q), cut, unsupported)
-        return _Asked(row, played, weight, float(q[k]))
+        q_pi, q_logged = (0.0, 0.0) if q is None else (float(pi @ q), float(q[k]))
+        cut = float(np.add.reduce(np.maximum(pi - mu / c, 0.0)))
+        unsupported = 0.0 if np.minimum.reduce(mu) > 0 else float(pi[mu == 0].sum())
+        row = Row(number, played is not None, 0.0, c, q_pi, cut, unsupported)
+        return _Asked(row, played, weight, q_logged)
 
     def mature(self, asked: _Asked | None, event: Matured) -> None:
         """The row has its reward, which is learned if it is one of the policy's own."""
@@ -234,9 +233,8 @@ class _Run:
         count = len(decision.actions)
         if decision.pmf is not None:
             return decision.pmf
-        mu = np.full(count, decision.propensity)
-        if Uniform(count).has(mu):
-            return mu
+        if Uniform(count).holds(decision.propensity):
+            return np.full(count, decision.propensity)
         raise NotIdentifiable(
             f"the log has no pmfs, and the propensity {decision.propensity:.6g} of decision {decision.key} is not that of a uniform "
             f"draw from {count} actions: what the policy would have met live cannot be known; log pmfs"
