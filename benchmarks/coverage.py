@@ -196,8 +196,9 @@ def _bars(cell: Cell, found: Counted) -> dict[str, bool]:
         share = found.coverage("normal")
         bars[f"{cell.label}: normal fails with {share:.2%}, below {LOW:.1%}"] = share < LOW
     if cell.refused:
-        bars[f"{cell.label}: {found.refused.mean():.1%} of logs are refused"] = bool(
-            found.refused.all()
+        share = float(found.refused.mean())
+        bars[f"{cell.label}: {share:.1%} of logs are refused, at least {cell.refused:.0%}"] = (
+            share >= cell.refused
         )
     return bars
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from simulator.columns import Columns
+
 ONLINE = "online"
 LEAST_ROUNDS = 100  # accepted; fewer are no learning curve
 MOST_CUT = 0.05  # share of pi's actions that acceptance could not give the learner
@@ -91,19 +93,20 @@ class Row(NamedTuple):
     unsupported: float  # pi's share on actions with mu = 0
 
 
-def concluded(name: str, method: Method, rows: list[Row], alpha: float) -> Online:
-    """The estimate of one life.
+def concluded(name: str, method: Method, rows: Columns, alpha: float) -> Online:
+    """The estimate of one life, from a `Row` for each decision, in any order.
 
     Raises:
         NotIdentifiable: the log says too little.
     """
-    n = len(rows)
-    columns = np.array(sorted(rows), np.float64).reshape(n, len(Row._fields))
-    _, accepted, reward, c, value, cut, unsupported = columns.T
+    number, *columns = rows.arrays()
+    order = np.argsort(number)
+    accepted, reward, c, value, cut, unsupported = (column[order] for column in columns)
+    n = len(order)
     own = reward[accepted == 1.0]
     _check(own, cut, unsupported)
     if method == "rejection":
-        interval = INTERVALS["normal"](Evidence(np.ascontiguousarray(own)), alpha)
+        interval = INTERVALS["normal"](Evidence(own), alpha)
         interval = replace(interval, method="Student t of the accepted rewards")
         estimate = float(own.mean())
         influence = estimate + accepted * (reward - estimate) / accepted.mean()
@@ -125,7 +128,7 @@ def concluded(name: str, method: Method, rows: list[Row], alpha: float) -> Onlin
         np.add.accumulate(own),
         float(cut.mean()),
         influence,
-        np.ascontiguousarray(reward),
+        reward,
     )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from policies.sampler import Purpose, seed, uniform
+from simulator.columns import Columns
 from simulator.dr_ns import Adaptive, Uniform
 from simulator.ips import NotIdentifiable
 from simulator.life import ONLINE, Refused, Row, concluded
@@ -179,7 +180,7 @@ class _Run:
         self._adaptive = adaptive
         self._uniform: Uniform | None = None
         self._method: Method = method or "rejection"
-        self._rows: list[Row] = []
+        self._rows = Columns(len(Row._fields))
         self._refused = ""  # why, once the log has turned out not to tell
 
     def concluded(self, alpha: float) -> Online | Refused:
@@ -213,12 +214,11 @@ class _Run:
             # A policy may learn from the pmf that was played, and live that would have been its own.
             bases = None if scored.bases is None else scored.bases[:, k]
             played = replace(decision, pmf=pi, propensity=min(at, 1.0), bases=bases)
-        if q is None:
-            q = np.zeros(len(pi))
-        cut = float(np.maximum(pi - mu / c, 0.0).sum())
-        unsupported = float(pi[mu == 0].sum())
-        row = Row(number, played is not None, 0.0, c, float(pi @ q), cut, unsupported)
-        return _Asked(row, played, weight, float(q[k]))
+        q_pi, q_logged = (0.0, 0.0) if q is None else (float(pi @ q), float(q[k]))
+        cut = float(np.add.reduce(np.maximum(pi - mu / c, 0.0)))
+        unsupported = 0.0 if np.minimum.reduce(mu) > 0 else float(pi[mu == 0].sum())
+        row = Row(number, played is not None, 0.0, c, q_pi, cut, unsupported)
+        return _Asked(row, played, weight, q_logged)
 
     def mature(self, asked: _Asked | None, event: Matured) -> None:
         """The row has its reward, which is learned if it is one of the policy's own."""
@@ -234,9 +234,8 @@ class _Run:
         count = len(decision.actions)
         if decision.pmf is not None:
             return decision.pmf
-        mu = np.full(count, decision.propensity)
-        if Uniform(count).has(mu):
-            return mu
+        if Uniform(count).holds(decision.propensity):
+            return np.full(count, decision.propensity)
         raise NotIdentifiable(
             f"the log has no pmfs, and the propensity {decision.propensity:.6g} of decision {decision.key} is not that of a uniform "
             f"draw from {count} actions: what the policy would have met live cannot be known; log pmfs"
