@@ -9,9 +9,8 @@ in the same world, on other contexts, in as many rounds as the log had for it; b
 has rows. With alpha=0 LinUCB is greedy: live it misses what it never tries, and trained on a log it is shown all of it.
 
 Fails (exit 1) unless, in every world, the online interval covers the truth for at least 90% of the logs, the mean of the online
-estimates is within three standard errors of the truth, and the trained_on_log interval covers it for fewer than half of
-the logs; and unless trained_on_log says more of the greedy policy than it earns in as many rounds as the log has rows, by three
-standard errors. Everything is seeded.
+estimates is within three standard errors of the truth, and the mean of trained_on_log is further off than that. How often the interval of
+trained_on_log covers the truth is shown: where rewards are noisy it is wide enough to. Everything is seeded.
 
     python -m benchmarks.online
     python -m benchmarks.online --logs 5 --lives 40
@@ -54,7 +53,7 @@ CASES = (
 SKEWS = (0.0, 0.5)  # share of the log's decisions that go to one action whatever the context
 ROWS = 1_500  # of a log
 SALTS = tuple(b"ope-05/%d" % life for life in range(5))
-COVERED, MISSED, ERRORS = 0.9, 0.5, 3.0  # see above
+COVERED, ERRORS = 0.9, 3.0  # see above
 
 
 class Answers(NamedTuple):
@@ -92,17 +91,10 @@ class Found(NamedTuple):
         trained = [each.ends[0] <= truth <= each.ends[1] for each, truth in pairs]
         return float(np.mean(online)), float(np.mean(trained))
 
-    def errors_off(self) -> float:
-        """By how many standard errors the mean online estimate is off."""
+    def errors_off(self, estimates: NDArray[np.float64]) -> float:
+        """By how many standard errors the mean of one estimate per log is off."""
         at = round(float(np.mean([each.online.rounds for each in self.answers]))) - 1
-        return float(self.online.mean() - self.truth.mean()) / _error(
-            self.online, self.lives[:, at]
-        )
-
-    def errors_above(self) -> float:
-        """By how many standard errors trained_on_log is above what is earned live in as many rounds as there are rows."""
-        live = self.lives[:, -1]
-        return float(self.trained.mean() - live.mean()) / _error(self.trained, live)
+        return float(estimates.mean() - self.truth.mean()) / _error(estimates, self.lives[:, at])
 
 
 def _error(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -166,12 +158,9 @@ def main() -> int:
         truth, online, trained, live = numbers
         rows.append((name, f"{told['rounds']:.0f}", truth, online, f"{covers:.0%}", trained, f"{wrong:.0%}", live))  # fmt: skip
         bars[f"{name}: online covers the truth in {COVERED:.0%} of the logs"] = covers >= COVERED
-        off = abs(found.errors_off()) <= ERRORS
-        bars[f"{name}: online is within {ERRORS:g} standard errors"] = off
-        bars[f"{name}: trained_on_log covers the truth in fewer than {MISSED:.0%}"] = wrong < MISSED
-        if policy == GREEDY:
-            above = found.errors_above() > ERRORS
-            bars[f"{name}: trained_on_log is more than is earned in as many rounds as rows"] = above
+        off, trained_off = (abs(found.errors_off(each)) for each in (found.online, found.trained))
+        bars[f"{name}: online is within {ERRORS:g} standard errors of the truth"] = off <= ERRORS
+        bars[f"{name}: trained_on_log is further off"] = trained_off > ERRORS
     print(f"{args.logs} logs of {ROWS:,} rows each; truth over {args.lives} lives\n")
     heads = ("policy, world, by", "rounds", "live", "online", "covers", "trained_on_log", "covers", f"live, {ROWS:,} rounds")  # fmt: skip
     table(heads, rows)

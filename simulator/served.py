@@ -88,7 +88,8 @@ class TrainedAsServed:
     It goes through what the served policy went through: it answers from a copy that was loaded from its state, it is reloaded where
     the learner reloads (`AppFold`), its random bits are the server's, and slots after the first share what is left of one pmf. Everything but
     the policy itself is the app's, as the log's settings say. So the served policy's own configuration gives the
-    logged pmfs, to the bit. A policy that expects no rewards goes without the app's watch for drift in residuals. Models that were imported, or rolled back to, are the served policy's: this one goes on.
+    logged pmfs, to the bit. A policy that expects no rewards goes without the app's watch for drift in residuals. Models that were
+    imported, or rolled back to, are the served policy's: this one goes on.
 
     Args:
         name: for reports.

@@ -18,10 +18,10 @@ def show_online(told: dict[str, Any], alpha: float) -> None:
     console = Console()
     console.print(the_log(told["decisions"], told["logged"]))
     table = Table(title="live, beginning untrained, in so many rounds", title_justify="left")
-    for column in ("policy", "by", "value", f"{1 - alpha:.0%} interval", "minus the log"):
-        table.add_column(column)
-    table.add_column("rounds", justify="right")
-    table.add_column("rows accepted", justify="right")
+    table.add_column("policy")
+    for column in ("value", f"{1 - alpha:.0%} interval", "minus the log"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("rounds (of rows), by")
     for row in told["policies"]:
         ((method, each),) = row["estimators"].items()
         if each["value"] is None:
@@ -31,16 +31,8 @@ def show_online(told: dict[str, Any], alpha: float) -> None:
             continue
         value, ends, _ = cells(each)
         more, between, _ = cells(row["vs_logged"])
-        accepted = f"{row['acceptance']:.1%}"
-        table.add_row(
-            row["policy"],
-            method,
-            value,
-            ends,
-            f"{more} ({between})",
-            f"{row['rounds']:,}",
-            accepted,
-        )
+        rounds = f"{row['rounds']:,} ({row['acceptance']:.0%}), {method}"
+        table.add_row(row["policy"], value, ends, f"{more}\n{between}", rounds)
     if table.row_count:
         console.print(table)
     console.print(_means(told["policies"]))

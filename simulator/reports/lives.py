@@ -156,7 +156,7 @@ def _learning(report: Lives) -> Lines | None:
         "Learning curves of accepted rounds",
         f"Mean reward of the accepted rounds so far; at the end: {ends}.",
         f"The mean of the rewards of the rounds that each lived through so far, with {report.level} normal bands, right at each "
-        "point alone. The dashed line is the log's own mean reward.",
+        "point alone; how much one life differs from the next is in the intervals above, not here. The dashed line is the log's own mean reward.",
         lines,
         "rounds lived",
         "mean reward so far",
