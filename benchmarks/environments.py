@@ -19,10 +19,11 @@ PEERS = ("obp", "mabwiser", "river", "coba", "contextualbandits", "vowpalwabbit"
 # Arguments of `pip install`, one call after the other. obp 0.5.7 names exact versions that no longer install, and Python
 # before 3.11; its online policies work with today's numpy.
 _INSTALL: dict[str, list[list[str]]] = {
+    "vw-estimators": [["vw-estimators", "numpy", "scipy"]],
     "obp": [
         ["numpy", "scipy", "scikit-learn", "pandas", "pyyaml", "tqdm", "matplotlib", "seaborn"],
         ["--no-deps", "--ignore-requires-python", "obp==0.5.7"],
-    ]
+    ],
 }
 # BLAS and OpenMP read these when they load.
 ONE_THREAD = dict.fromkeys(

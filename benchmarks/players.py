@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,16 @@ class _Torch(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return type(name, (), {}) if name[0].isupper() else _Torch(name)
+
+
+@contextmanager
+def stand_in_for_torch() -> Iterator[None]:
+    """`import obp` imports torch, 2 GB that what is used of it here never touches."""
+    sys.modules.update({name: _Torch(name) for name in _TORCH})
+    yield
+    # Where they stayed, scipy would ask them whether an array is one of theirs.
+    for name in _TORCH:
+        del sys.modules[name]
 
 
 class Player(ABC):
@@ -133,13 +144,8 @@ class Obp(Player):
     """obp 0.5.7: LinUCB (whose `epsilon` is the width of its bound) or LinTS."""
 
     def __init__(self, actions: int, size: int, seed: int, settings: Mapping[str, Any]) -> None:
-        # `import obp` imports torch, 2 GB that these policies never touch.
-        sys.modules.update({name: _Torch(name) for name in _TORCH})
-        from obp import policy
-
-        # Where they stayed, scipy would ask them whether an array is one of theirs.
-        for name in _TORCH:
-            del sys.modules[name]
+        with stand_in_for_torch():
+            from obp import policy
 
         given = dict(settings)
         make = getattr(policy, given.pop("policy"))

@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from rankd.cli_experiments import add_experiments
+from rankd.cli_options import ColumnNames, OneApp
+
 app = typer.Typer(
     name="rankd",
     help="An online-learning decision service: contextual bandits, with a log that proves what was decided.",
@@ -54,6 +57,7 @@ class Estimand(StrEnum):
 
     TRAINED_ON_LOG = "trained_on_log"
     FROZEN = "frozen"
+    ONLINE = "online"
 
 
 LogPath = Annotated[
@@ -66,28 +70,8 @@ LogPath = Annotated[
 Growing = Annotated[
     str, typer.Argument(metavar="PATH", help="A data folder, or kafka://HOST:PORT/TOPIC.")
 ]
-OneApp = Annotated[
-    str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
-]
-ColumnNames = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        metavar="WHAT=NAME,...",
-        help="Columns of a table: action, reward, propensity, key, time. A column pmf:ID has the probability of action ID.",
-    ),
-]
 AppName = Annotated[
     str, typer.Option("--app", help="The app. May be left out where the service has only one.")
-]
-MinExploration = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
-]
-Standardise = Annotated[
-    bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
-]
-Cache = Annotated[
-    Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
 ]
 Address = Annotated[
     str | None,
@@ -194,32 +178,73 @@ def replay(
         list[str],
         typer.Option(
             "--policy",
-            help="linucb, linucb:alpha=0.5, 'vw:--cb_explore_adf -q ::', or a YAML file. Give several to compare them.",
+            help="linucb, linucb:alpha=0.5, 'vw:--cb_explore_adf -q ::', a YAML file, or a saved model: a file of `rankd models export`, "
+            "or DATA_FOLDER@VERSION. Give several to compare them.",
         ),
-    ],
+    ] = [],  # noqa: B006  # typer's own way; never changed
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros. Default: ips, snips and dr."
+            help="ips, clipped, snips, dm, dr, sndr, switch-dr, dros, mrdr; for decisions with several slots: sips, iips, "
+            "rips, cascade-dr, pi. Default: ips, snips and dr."
         ),
     ] = None,
     estimand: Annotated[
-        Estimand,
+        Estimand | None,
         typer.Option(
-            help="trained_on_log: the policy learns every row after it was asked about it. frozen: it stays as it begins."
+            help="trained_on_log: the policy learns every row after it was asked about it. frozen: it stays as it begins. online: it "
+            "lives through the rows that it would have made itself. Default: frozen for a saved model, else trained_on_log."
         ),
-    ] = Estimand.TRAINED_ON_LOG,
+    ] = None,
+    as_served: Annotated[
+        bool,
+        typer.Option(
+            "--as-served",
+            help="A server's own log with its recorded model versions: every decision is made again, and --policy learns with the same lags.",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="With online: how often each policy lives through the log."),
+    ] = 5,
     app_name: OneApp = None,
     columns: ColumnNames = None,
     reward_range: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
     ] = None,
-    min_exploration: MinExploration = 0.05,
-    standardise: Standardise = True,
+    min_exploration: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of decisions spread over all actions. Default: 0.05; with --as-served, the app's.",
+        ),
+    ] = None,
+    standardise: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether numbers are standardised on the way, as in the service. Default: yes; with --as-served, as the app."
+        ),
+    ] = None,
     reward_model: Annotated[
         str, typer.Option(help="The policy whose expectations dm, dr and their kin use.")
     ] = "linucb",
+    cross_fit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FOLDS",
+            help="Fit the reward model on all rows but those of the fold it is asked about. For frozen policies on logs whose rows are "
+            "independent. Default: it learns on the way.",
+        ),
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="normal, bootstrap, empirical_bernstein, clopper_pearson, cressie_read, martingale, confidence_sequence. "
+            "Default: what suits each estimator."
+        ),
+    ] = None,
     alpha: Annotated[
         float, typer.Option(help="Share of logs whose interval may miss the value.")
     ] = 0.05,
@@ -237,75 +262,32 @@ def replay(
 ) -> None:
     """Ask a log what other policies would have earned."""
     from rankd.commands.replay import replay
+    from rankd.commands.replay_asked import Asked
 
-    code = replay(
-        log,
+    asked = Asked(
         policy,
-        app=app_name,
+        app_name,
         columns=columns,
         estimators=estimator or ["ips", "snips", "dr"],
-        estimand=estimand.value,
+        estimand=None if estimand is None else estimand.value,
+        as_served=as_served,
+        seeds=seeds,
         reward_range=reward_range,
         min_exploration=min_exploration,
         standardise=standardise,
         reward_model=reward_model,
+        cross_fit=cross_fit,
+        interval=interval,
         alpha=alpha,
         force=force,
         report=report,
         plots=plots,
         as_json=as_json,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(replay(log, asked))
 
 
-@app.command()
-def simulate(
-    environment: Annotated[
-        str,
-        typer.Argument(
-            metavar="ENV",
-            help="A world (linear:actions=10,noise=0.5), a data set (image-segments), or csv:path=FILE,label=COLUMN. See `rankd datasets`.",
-        ),
-    ],
-    policy: Annotated[
-        list[str],
-        typer.Option("--policy", help="As for `rankd replay`. Give several to compare them."),
-    ],
-    rounds: Annotated[int, typer.Option(min=1, help="Decisions of each run.")] = 2_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy, paired.")] = 5,
-    min_exploration: MinExploration = 0.05,
-    standardise: Standardise = True,
-    cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Let policies learn live in a world whose truth is known."""
-    from rankd.commands.simulate import simulate
-
-    code = simulate(
-        environment,
-        policy,
-        rounds=rounds,
-        seeds=seeds,
-        min_exploration=min_exploration,
-        standardise=standardise,
-        cache=cache,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
-
-
-@app.command()
-def datasets(
-    fetch: Annotated[
-        str | None, typer.Option(help="Download this log, and say where it is.")
-    ] = None,
-    cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """List what there is to simulate on and to replay."""
-    from rankd.commands.datasets import datasets
-
-    raise typer.Exit(datasets(fetch, cache, as_json))
+add_experiments(app)
 
 
 @app.command()

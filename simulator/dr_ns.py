@@ -13,8 +13,9 @@ from heapq import heappop, heappush, heappushpop
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _ROUNDED = 1e-3  # how far a uniform probability may be off, as a share of it
@@ -71,7 +72,11 @@ class Uniform:
         """Whether a row's mu is uniform over K actions, but for rounding."""
         if len(mu) != self._actions:  # c would depend on the context
             return False
-        return all(abs(p * self._actions - 1.0) <= _ROUNDED for p in mu.tolist())
+        return self.holds(np.minimum.reduce(mu)) and self.holds(np.maximum.reduce(mu))
+
+    def holds(self, probability: float) -> bool:
+        """Whether a probability is that of a uniform draw, but for rounding."""
+        return bool(abs(probability * self._actions - 1.0) <= _ROUNDED)
 
 
 class Adaptive:
@@ -97,7 +102,9 @@ class Adaptive:
     def next(self, pi: NDArray[np.float64], mu: NDArray[np.float64]) -> float:
         """c for a row with these pmfs, [K] each, which only later rows' c depend on. The first row has only itself to go by."""
         seen = mu > 0
-        most = float((pi[seen] / mu[seen]).max())
+        if not seen.all():
+            pi, mu = pi[seen], mu[seen]
+        most = float(np.maximum.reduce(pi / mu))
         ratio = 1.0 / most if most > 1.0 else 1.0  # below 1 if pi does what mu never does
         before = self._ratios.value
         self._ratios.add(ratio)

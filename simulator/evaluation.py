@@ -3,11 +3,7 @@
 A policy that the log says too little about gets no number, because a wrong one would be believed. What was refused can be shown
 all the same (`force`); it stays marked as not identifiable.
 
-Which interval stands beside an estimate:
-- IPS of a frozen policy on a log with pmfs: empirical likelihood, which knows what the log could not have shown;
-- everything else: Student's t on the estimator's influence. For a policy that learns from the log the estimate is of the mean
-  value along its path, and the differences between rows and value are a martingale; their spread around one mean is at
-  least their spread around the path, so the interval errs towards wide.
+Which interval stands beside an estimate: see `simulator.beside`.
 """
 
 from __future__ import annotations
@@ -15,20 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from simulator.beside import interval_beside
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
-from simulator.estimators.inverse_propensity import IPS
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import Overlap, refusal
 from simulator.targets import FROZEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
-    from simulator.intervals import ConfidenceInterval
     from simulator.sample import Column, Sample
+
+_UNTUNED = (
+    "not tuned: the policy learned on the way, and rows on which it knew little would choose a setting that cuts away "
+    "what it did later"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Estimate:
     """The interval's method; "" if there is none."""
     identifiable: bool
     reason: str
-    """Why it was refused; "" if it was not."""
+    """Why it was refused, or has no interval, or was not tuned; "" if there is nothing to say."""
     setting: str = ""
     """The estimator with its setting, where SLOPE chose one."""
 
@@ -63,7 +63,24 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return _normal(Evidence(sample.reward), alpha)
+    return mean(sample.reward, alpha)
+
+
+def mean(rows: Column, alpha: float = 0.05) -> Estimate:
+    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none."""
+    if not len(rows):
+        return refused("there are no rows yet")
+    value = float(rows.mean())
+    try:
+        interval = INTERVALS["normal"](Evidence(rows), alpha)
+    except NotIdentifiable as error:
+        return Estimate(value, None, None, "", True, str(error))
+    return Estimate(value, interval.low, interval.high, interval.method, True, "")
+
+
+def refused(reason: str) -> Estimate:
+    """No value, and why."""
+    return Estimate(None, None, None, "", False, reason)
 
 
 def evaluate(
@@ -75,6 +92,8 @@ def evaluate(
     *,
     alpha: float = 0.05,
     force: bool = False,
+    interval: str | None = None,
+    own: Mapping[str, Sample] | None = None,
 ) -> Evaluation:
     """Every estimator's answer.
 
@@ -82,23 +101,30 @@ def evaluate(
         sample: of one policy.
         actions: how many there were to choose from, one number or [n]; for the remedy of a refusal.
         estimand: "frozen" or "trained_on_log".
-        names: of estimators; one with a setting has it chosen by SLOPE on the first 30% of the rows, and is valued on the rest.
+        names: of estimators; one with a setting has it chosen by SLOPE on the first 30% of the rows, and is valued on the rest. For a policy
+            that learned on the way it stays at the setting without bias, and `reason` says why.
         reward_range: (lowest, highest) reward that a decision can have.
         alpha: in (0, 1), the share of logs whose interval misses the value.
         force: whether to give numbers that should not be believed, too.
+        interval: by name; see `simulator.intervals`. None for the one that suits the estimator. Where it does not hold, there is
+            a value without interval, and the reason.
+        own: the samples of estimators that have a q of their own (mrdr), of the same rows.
 
     Raises:
-        ValueError: there is no such estimator.
+        ValueError: there is no such estimator or interval.
     """
     overlap = Overlap.of(sample)
     reason = refusal(sample, actions=actions) or ""
-    refused = reason and not force
-    valued = {name: reason if refused else _valued(name, sample) for name in names}
-    found = {
-        name: _estimate(each, estimand, reward_range, alpha, reason)
-        for name, each in valued.items()
-    }
-    versus = _versus(valued[names[0]], alpha, reason)
+    silent = reason and not force
+    samples = dict.fromkeys(names, sample) | dict(own or {})
+    found: dict[str, Estimate] = {}
+    versus = refused("")
+    for name in names:  # one influence at a time: at 10 million rows it is 80 MB
+        valued = reason if silent else _valued(name, samples[name], estimand)
+        if not found:
+            versus = _versus(valued, alpha, reason)
+        found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
+        del valued
     return Evaluation(len(sample), found, versus, overlap, reason)
 
 
@@ -109,12 +135,12 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         ValueError: there is no such estimator.
     """
     if _tuned(name):
-        return _refused(f"{name} has a setting that differs between policies")
+        return refused(f"{name} has a setting that differs between policies")
     estimator = create(name)
     try:
-        return _normal(Evidence(estimator.influence(one) - estimator.influence(other)), alpha)
+        return mean(estimator.influence(one) - estimator.influence(other), alpha)
     except NotIdentifiable as error:
-        return _refused(str(error))
+        return refused(str(error))
 
 
 class _Valued(NamedTuple):
@@ -125,10 +151,10 @@ class _Valued(NamedTuple):
     influence: Column
 
 
-def _valued(name: str, sample: Sample) -> _Valued | str:
+def _valued(name: str, sample: Sample, estimand: str) -> _Valued | str:
     """Or why it has no value."""
     try:
-        estimator, rows = _chosen(name, sample)
+        estimator, rows = _chosen(name, sample, estimand)
         return _Valued(estimator, rows, estimator.influence(rows))
     except NotIdentifiable as error:
         return str(error)
@@ -140,30 +166,31 @@ def _estimate(
     reward_range: tuple[float, float],
     alpha: float,
     reason: str,
+    method: str | None,
 ) -> Estimate:
     if isinstance(valued, str):
-        return _refused(valued)
+        return refused(valued)
     estimator, rows, influence = valued
-    evidence = Evidence(influence, rows, reward_range, adaptive=estimand != FROZEN)
+    value, setting = float(influence.mean()), repr(estimator) if estimator.settings else ""
+    note = _UNTUNED if setting and estimand != FROZEN else ""
     try:
-        interval = _interval(estimator, evidence, estimand, alpha)
+        interval = interval_beside(
+            estimator, rows, influence, estimand, reward_range, alpha, method
+        )
     except NotIdentifiable as error:
-        return _refused(str(error))
-    return Estimate(
-        float(influence.mean()),
-        interval.low,
-        interval.high,
-        interval.method,
-        not reason,
-        reason,
-        repr(estimator) if estimator.settings else "",
-    )
+        if method is None:
+            return refused(str(error))
+        return Estimate(value, None, None, "", not reason, reason or str(error), setting)
+    low, high = interval.low, interval.high
+    return Estimate(value, low, high, interval.method, not reason, reason or note, setting)
 
 
-def _chosen(name: str, sample: Sample) -> tuple[Estimator[Sample], Sample]:
+def _chosen(name: str, sample: Sample, estimand: str) -> tuple[Estimator[Sample], Sample]:
     """The estimator, and the rows that it may be valued on."""
     if not _tuned(name):
         return create(name), sample
+    if estimand != FROZEN:
+        return tunings(name, sample)[-1], sample
     earlier, later = split(sample)
     return slope(tunings(name, earlier), earlier).chosen, later
 
@@ -173,34 +200,8 @@ def _tuned(name: str) -> bool:
     return name in ESTIMATORS and ESTIMATORS[name].tuned is not None
 
 
-def _interval(
-    estimator: Estimator[Sample], evidence: Evidence, estimand: str, alpha: float
-) -> ConfidenceInterval:
-    if estimand == FROZEN and isinstance(estimator, IPS):
-        try:
-            return INTERVALS["cressie_read"](evidence, alpha)
-        except NotIdentifiable:
-            pass  # without pmfs; the next one says what it is
-    return INTERVALS["normal"](evidence, alpha)
-
-
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
-        return _refused(valued)
-    found = _normal(Evidence(valued.influence - valued.rows.reward), alpha)
+        return refused(valued)
+    found = mean(valued.influence - valued.rows.reward, alpha)
     return replace(found, identifiable=not reason, reason=reason or found.reason)
-
-
-def _normal(evidence: Evidence, alpha: float) -> Estimate:
-    if not len(evidence.rows):
-        return _refused("there are no rows yet")
-    value = float(evidence.rows.mean())
-    try:
-        interval = INTERVALS["normal"](evidence, alpha)
-    except NotIdentifiable as error:
-        return Estimate(value, None, None, "", True, str(error))
-    return Estimate(value, interval.low, interval.high, interval.method, True, "")
-
-
-def _refused(reason: str) -> Estimate:
-    return Estimate(None, None, None, "", False, reason)

@@ -19,34 +19,46 @@ Symbols as in `simulator.sample`; q is progressive, as in `simulator.replay`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from policies.sampler import Purpose, seed, uniform
+from simulator.columns import Columns
 from simulator.dr_ns import Adaptive, Uniform
-from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
+from simulator.life import ONLINE, Refused, Row, concluded
 from simulator.logs.events import Decided, Matured
-from simulator.overlap import MOST_UNSUPPORTED
 from simulator.targets import Trained
 from simulator.waiting import Waiting, expected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from policies import ModelSpec, Scored
     from policies.model import Model
-    from simulator.intervals import ConfidenceInterval
+    from simulator.life import Method, Online
     from simulator.logs.events import Log
 
-ONLINE = "online"
-LEAST_ROUNDS = 100  # accepted; fewer are no learning curve
-MOST_CUT = 0.05  # share of pi's actions that acceptance could not give the learner
-Method = Literal["rejection", "dr_ns"]
+
+class Player(Protocol):
+    """A policy that lives through a log."""
+
+    @property
+    def name(self) -> str:
+        """As the caller spelled it, for reports."""
+
+    def score(self, decision: Decided) -> Scored:
+        """What it answers."""
+
+    def bits(self, decision: Decided) -> float:
+        """Uniform in [0, 1), for whether this row is accepted."""
+
+    def learn(self, matured: Matured) -> None:
+        """Takes in the final reward of a row that was accepted, whose pmf is the policy's own."""
 
 
 class Live(Trained):
@@ -74,52 +86,10 @@ class Live(Trained):
         return uniform(self._salt, Purpose.DRAW, decision.slot, decision.key)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Online:
-    """What a policy would earn live."""
-
-    name: str
-    """The policy's, as the caller spelled it."""
-    method: Method
-    value: float
-    """Mean reward of a round, over `rounds` rounds from untrained on: another number of rounds has another value."""
-    interval: ConfidenceInterval
-    """Of the mean value along the path that was learned, not of how much paths differ: on 40 logs of a linear bandit, 170 to 240
-    rounds each, it covered the learner's mean over many lives in 85% instead of 95%."""
-    rounds: int
-    """Rows that were accepted, and whose reward was final."""
-    rows: int
-    """Rows whose reward was final."""
-    curve: NDArray[np.float64]
-    """Cumulated reward after each accepted round, [rounds], in the order of decisions."""
-    cut: float
-    """Share of pi's actions, on average over rows, that acceptance could not give, as c pi exceeded mu; in [0, 1]. Exactly
-    0 for rejection. The learner met so much less of what it wanted to do."""
-
-    estimand: ClassVar[str] = ONLINE
-
-    @property
-    def acceptance(self) -> float:
-        """Accepted rounds per row, in [0, 1]."""
-        return self.rounds / self.rows
-
-
-class _Row(NamedTuple):
-    """What is kept of a row."""
-
-    number: int  # how many events came before
-    accepted: bool
-    reward: float
-    c: float
-    value: float  # R_k, in reward units
-    cut: float
-    unsupported: float  # pi's share on actions with mu = 0
-
-
 class _Asked(NamedTuple):
     """A decision that waits for its reward."""
 
-    row: _Row
+    row: Row
     played: Decided | None  # as the policy would have logged it; None if it was not accepted
     weight: float  # pi(a) / mu(a)
     q: float  # of the logged action
@@ -127,7 +97,7 @@ class _Asked(NamedTuple):
 
 def online(
     log: Log,
-    target: Live,
+    target: Player,
     reward_model: Model | None = None,
     *,
     method: Method | None = None,
@@ -153,43 +123,90 @@ def online(
         LogFormatError: the log is not what its format says, or was thinned at several rates (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
     """
-    run = _Run(target, reward_model, method, Adaptive(quantile))
-    waiting = Waiting[_Asked](log.name)
-    rows: list[_Row] = []
+    (found,) = lives(
+        log,
+        [target],
+        reward_model,
+        method=method,
+        quantile=quantile,
+        alpha=alpha,
+        progress=progress,
+    )
+    if isinstance(found, Refused):
+        raise NotIdentifiable(found.reason)
+    return found
+
+
+def lives(
+    log: Log,
+    targets: Sequence[Player],
+    reward_model: Model | None = None,
+    *,
+    method: Method | None = None,
+    quantile: float = 0.01,
+    alpha: float = 0.05,
+    progress: Callable[[int], None] | None = None,
+) -> list[Online | Refused]:
+    """The same for several policies, or for one with several salts, in one pass, with one reward model.
+
+    Returns:
+        For each target, in their order, what it would earn, or why that cannot be known; see `online`.
+    """
+    runs = [_Run(target, method, Adaptive(quantile)) for target in targets]
+    waiting = Waiting[list[_Asked | None]](log.name)
+    matured = 0
     for number, event in enumerate(log):
         if isinstance(event, Decided):
             waiting.check(event)
-            waiting.put(event, run.decide(event, number))
+            q = None if reward_model is None else expected(reward_model, event)
+            waiting.put(event, [run.decide(event, number, q) for run in runs])
             continue
-        asked = waiting.take(event)
-        rows.append(run.mature(asked, event))
+        for run, asked in zip(runs, waiting.take(event), strict=True):
+            run.mature(asked, event)
+        if reward_model is not None:
+            reward_model.learn([event.decision.interaction(event.reward)])
+        matured += 1
         if progress is not None:
-            progress(len(rows))
-    return _result(target.name, run.method, rows, alpha)
+            progress(matured)
+    return [run.concluded(alpha) for run in runs]
 
 
 class _Run:
     """The policy, and which rows are its own."""
 
-    def __init__(
-        self,
-        target: Live,
-        reward_model: Model | None,
-        method: Method | None,
-        adaptive: Adaptive,
-    ) -> None:
+    def __init__(self, target: Player, method: Method | None, adaptive: Adaptive) -> None:
         self._target = target
-        self._reward_model = reward_model
         self._only = method == "rejection"  # then a log that is not uniform is refused
         self._adaptive = adaptive
         self._uniform: Uniform | None = None
-        self.method: Method = method or "rejection"
+        self._method: Method = method or "rejection"
+        self._rows = Columns(len(Row._fields))
+        self._refused = ""  # why, once the log has turned out not to tell
 
-    def decide(self, decision: Decided, number: int) -> _Asked:
-        """Asks the policy, and whether this row is one of its own."""
+    def concluded(self, alpha: float) -> Online | Refused:
+        """What its life was worth, or why that cannot be known."""
+        name, method = self._target.name, self._method
+        if self._refused:
+            return Refused(name, method, self._refused)
+        try:
+            return concluded(name, method, self._rows, alpha)
+        except NotIdentifiable as error:
+            return Refused(name, method, str(error))
+
+    def decide(
+        self, decision: Decided, number: int, q: NDArray[np.float64] | None
+    ) -> _Asked | None:
+        """Asks the policy, and whether this row is one of its own. None once the log has turned out not to tell."""
+        if self._refused:
+            return None
         k, scored = decision.chosen, self._target.score(decision)
-        pi, mu = scored.pmf, self._mu(decision)
-        c = self._c(decision, pi, mu)
+        pi = scored.pmf
+        try:
+            mu = self._mu(decision)
+            c = self._c(decision, pi, mu)
+        except NotIdentifiable as error:
+            self._refused = str(error)
+            return None
         at = float(pi[k])
         weight = at / decision.propensity
         played = None
@@ -197,30 +214,28 @@ class _Run:
             # A policy may learn from the pmf that was played, and live that would have been its own.
             bases = None if scored.bases is None else scored.bases[:, k]
             played = replace(decision, pmf=pi, propensity=min(at, 1.0), bases=bases)
-        q = self._expected(decision)
-        cut = float(np.maximum(pi - mu / c, 0.0).sum())
-        unsupported = float(pi[mu == 0].sum())
-        row = _Row(number, played is not None, 0.0, c, float(pi @ q), cut, unsupported)
-        return _Asked(row, played, weight, float(q[k]))
+        q_pi, q_logged = (0.0, 0.0) if q is None else (float(pi @ q), float(q[k]))
+        cut = float(np.add.reduce(np.maximum(pi - mu / c, 0.0)))
+        unsupported = 0.0 if np.minimum.reduce(mu) > 0 else float(pi[mu == 0].sum())
+        row = Row(number, played is not None, 0.0, c, q_pi, cut, unsupported)
+        return _Asked(row, played, weight, q_logged)
 
-    def mature(self, asked: _Asked, event: Matured) -> _Row:
-        """The row with its reward, which is learned if it is one of the policy's own."""
+    def mature(self, asked: _Asked | None, event: Matured) -> None:
+        """The row has its reward, which is learned if it is one of the policy's own."""
+        if asked is None:
+            return
         if asked.played is not None:
             self._target.learn(Matured(asked.played, event.reward))
-        if self._reward_model is not None:
-            self._reward_model.learn([event.decision.interaction(event.reward)])
-        row = asked.row
-        value = row.value + asked.weight * (event.reward - asked.q)
-        return row._replace(reward=event.reward, value=value)
+        value = asked.row.value + asked.weight * (event.reward - asked.q)
+        self._rows.append(asked.row._replace(reward=event.reward, value=value))
 
     def _mu(self, decision: Decided) -> NDArray[np.float64]:
         """mu over all actions."""
         count = len(decision.actions)
         if decision.pmf is not None:
             return decision.pmf
-        mu = np.full(count, decision.propensity)
-        if Uniform(count).has(mu):
-            return mu
+        if Uniform(count).holds(decision.propensity):
+            return np.full(count, decision.propensity)
         raise NotIdentifiable(
             f"the log has no pmfs, and the propensity {decision.propensity:.6g} of decision {decision.key} is not that of a uniform "
             f"draw from {count} actions: what the policy would have met live cannot be known; log pmfs"
@@ -229,7 +244,7 @@ class _Run:
     def _c(self, decision: Decided, pi: NDArray[np.float64], mu: NDArray[np.float64]) -> float:
         """c of this row. The row itself decides only whether rejection ends, which it does once."""
         adaptive = self._adaptive.next(pi, mu)
-        if self.method == "dr_ns":
+        if self._method == "dr_ns":
             return adaptive
         self._uniform = self._uniform or Uniform(len(mu))
         if self._uniform.has(mu):
@@ -239,46 +254,5 @@ class _Run:
                 "rejection replay needs a log that is uniform over the same number of actions in every row; decision "
                 f"{decision.key} is not, so take DR-ns"
             )
-        self.method = "dr_ns"
+        self._method = "dr_ns"
         return adaptive
-
-    def _expected(self, decision: Decided) -> NDArray[np.float64]:
-        if self._reward_model is None:
-            return np.zeros(len(decision.actions))
-        return expected(self._reward_model, decision)
-
-
-def _result(name: str, method: Method, rows: list[_Row], alpha: float) -> Online:
-    n = len(rows)
-    columns = np.array(sorted(rows), np.float64).reshape(n, len(_Row._fields))
-    _, accepted, reward, c, value, cut, unsupported = columns.T
-    own = reward[accepted == 1.0]
-    if n and unsupported.mean() > MOST_UNSUPPORTED:
-        raise NotIdentifiable(
-            f"{unsupported.mean():.2%} of what the policy does is never done by the log's policy (more than "
-            f"{MOST_UNSUPPORTED:.1%}), so it could not learn from it: log with a uniform share over all actions"
-        )
-    if len(own) < LEAST_ROUNDS:
-        raise NotIdentifiable(
-            f"{len(own)} of {n} rows were accepted as the policy's own, below {LEAST_ROUNDS}: "
-            "log more rows, or with more exploration"
-        )
-    if cut.mean() > MOST_CUT:
-        raise NotIdentifiable(
-            f"{cut.mean():.2%} of what the policy does was done too seldom by the log's policy to be learned as often as live (more "
-            f"than {MOST_CUT:.0%}): take a lower quantile, which accepts fewer rows, or log with more exploration"
-        )
-    if method == "rejection":
-        interval = INTERVALS["normal"](Evidence(np.ascontiguousarray(own)), alpha)
-        interval = replace(interval, method="Student t of the accepted rewards")
-        estimate = float(own.mean())
-    else:
-        # c was fixed before its row, so c (R - its mean) is a martingale's difference, and the ratio has the usual influence.
-        estimate = float(c @ value / c.sum())
-        influence = estimate + c * (value - estimate) / c.mean()
-        interval = replace(
-            INTERVALS["normal"](Evidence(influence), alpha),
-            method="Student t of the ratio's influence",
-        )
-    curve = np.add.accumulate(own)
-    return Online(name, method, estimate, interval, len(own), n, curve, float(cut.mean()))

@@ -302,11 +302,12 @@ def _percent(share: float) -> str:
 def _z(sample: Sample, w: Column) -> float:
     """(mean w - its expectation) / its standard error."""
     n = len(w)
-    expected = 1 - sample.unsupported
-    variance = sample.expected_square - expected**2  # of each w, before its draw
+    variance = 1 - sample.unsupported  # in place from here on: at 10 million rows a column is 80 MB
+    np.square(variance, out=variance)
+    np.subtract(sample.expected_square, variance, out=variance)  # of each w, before its draw
     if np.isfinite(variance).all():
-        off = float((w - expected).mean())
-        error = sqrt(float(np.maximum(variance, 0.0).sum())) / n
+        off = float(w.mean()) - (1 - float(sample.unsupported.mean()))
+        error = sqrt(float(np.maximum(variance, 0.0, out=variance).sum())) / n
     else:
         off = float(w.mean()) - 1
         error = float(w.std(ddof=1)) / sqrt(n) if n > 1 else nan

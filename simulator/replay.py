@@ -4,9 +4,9 @@ The log is streamed; what is kept of a row is a few numbers (`Sample`), and of a
 yet, the targets' pmfs. A target is asked before the row's reward is known and learns when it was final in the
 log, so a delay costs it what it would have cost.
 
-The reward model q, where one is asked for, is progressive, too: at each decision it knows the rows that had matured before. So DR
-and its kin are right for logs of policies that learned, and for targets that learn (Dudik, Langford & Li 2011; Kallus &
-Uehara 2020 on why q must not have seen the row).
+A slot of a slate is a row of its own: a decision among what the slots above left, with its own reward and propensity, as a
+policy learns it. What is estimated is then the mean over slots of being asked so, not what a whole slate would earn: for that
+see `simulator.slates`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 from simulator.columns import Columns
 from simulator.logs.events import Decided
 from simulator.sample import Sample
-from simulator.waiting import Waiting, expected
+from simulator.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from policies.model import Model
     from simulator.logs.events import Log
+    from simulator.reward_models import RewardModel
     from simulator.sample import Column
     from simulator.targets import Target
 
@@ -68,7 +68,7 @@ class _Asked(NamedTuple):
 def replay(
     log: Log,
     targets: Sequence[Target],
-    reward_model: Model | None = None,
+    reward_model: RewardModel | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Pass:
     """Asks every target at every decision, and lets it learn every reward when that was final.
@@ -76,7 +76,7 @@ def replay(
     Args:
         log: read once, from its beginning.
         targets: those that learn are changed by it.
-        reward_model: gives q by its policy's `expected`; learns on the way. Without one, q is NaN.
+        reward_model: gives q, and is told every reward when that was final. Without one, q is NaN.
         progress: called after each matured row with their number.
 
     Raises:
@@ -90,7 +90,7 @@ def replay(
     for event in log:
         if isinstance(event, Decided):
             waiting.check(event)
-            q = None if reward_model is None else expected(reward_model, event)
+            q = None if reward_model is None else reward_model.expected(event)
             rows = [_row(event, target.pmf(event), q) for target in targets]
             waiting.put(event, _Asked(decided, rows))
             decided += 1
@@ -103,7 +103,7 @@ def replay(
             columns.append(row)
             target.learn(event)
         if reward_model is not None:
-            reward_model.learn([decision.interaction(event.reward)])
+            reward_model.learn(event)
         if progress is not None:
             progress(matured)
     return Pass(_replayed(targets, common, own), decided, matured)

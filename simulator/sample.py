@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Column = NDArray[np.float64]
+
+# How far a pmf's sum may be off: logs round to float32, some to four digits.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,56 @@ class Sample:
         """From anything that numpy takes; columns that are not named are NaN."""
         given = {"reward": reward, "mu": mu, "pi": pi, **others}
         columns = {name: np.ascontiguousarray(value, np.float64) for name, value in given.items()}
-        n = len(columns["reward"])
-        return cls(**{f.name: columns.pop(f.name, np.full(n, np.nan)) for f in fields(cls)})
+        unknown = np.broadcast_to(np.float64(np.nan), len(columns["reward"]))
+        return cls(**{f.name: columns.pop(f.name, unknown) for f in fields(cls)})
+
+    @classmethod
+    def of_pmfs(
+        cls,
+        reward: ArrayLike,
+        action: ArrayLike,
+        pi: ArrayLike,
+        mu: ArrayLike,
+        q: ArrayLike | None = None,
+    ) -> Sample:
+        """From pmfs over the same K actions in each row, as Open Bandit Pipeline has them.
+
+        Args:
+            reward: [n].
+            action: [n] the logged actions, 0 .. K - 1.
+            pi: [n, K].
+            mu: [n, K], or [n] where only the propensities are known; what needs the pmfs is NaN then.
+            q: [n, K] what a model expects of each action.
+
+        >>> sample = Sample.of_pmfs([1.0], [1], pi=[[0.2, 0.8]], mu=[[0.6, 0.4]], q=[[0.0, 0.5]])
+        >>> sample.weight.tolist(), sample.q_pi.tolist(), sample.w_max.tolist()
+        ([2.0], [0.4], [2.0])
+
+        Raises:
+            ValueError: shapes do not fit, an action is none of the K, a row of pi or mu is no pmf, or as for any sample.
+        """
+        taken, target = np.asarray(action), np.asarray(pi, np.float64)
+        n = len(taken)
+        if target.ndim != 2 or len(target) != n or taken.dtype.kind not in "iu":
+            raise ValueError(f"pi {target.shape} must be [n, K] for {n} whole numbers as actions")
+        if n and not (taken.min() >= 0 and taken.max() < target.shape[1]):
+            raise ValueError(
+                f"actions from {taken.min()} to {taken.max()} of {target.shape[1]}: must be 0 .. K - 1"
+            )
+        _check_pmfs("pi", target)
+        at = np.arange(n) * target.shape[1] + taken  # places in the flat arrays
+        logged = np.asarray(mu, np.float64)
+        others: dict[str, Column] = {}
+        if logged.ndim == 2:
+            _check_pmfs("mu", logged)
+            others = _overlap(target, logged)
+            logged = logged.ravel()[at]
+        if q is not None:
+            expected = np.asarray(q, np.float64)
+            if expected.shape != target.shape:
+                raise ValueError(f"q {expected.shape} and pi {target.shape} must be alike")
+            others |= {"q_logged": expected.ravel()[at], "q_pi": np.vecdot(target, expected)}
+        return cls.of(reward, logged, target.ravel()[at], **others)
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -83,3 +134,32 @@ class Sample:
     def rows(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sample:
         """Some of the rows, in the order asked for."""
         return Sample(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+def _check_pmfs(name: str, pmfs: NDArray[np.float64]) -> None:
+    """Refuses rows [n, K] that are no pmfs."""
+    if not len(pmfs):
+        return
+    sums = pmfs @ np.ones(pmfs.shape[1])
+    least, most = 1 - _ROUNDING, 1 + _ROUNDING
+    # NaN is the least and the greatest wherever it is, and compares false.
+    if sums.min() >= least and sums.max() <= most and pmfs.min() >= 0:
+        return
+    fine = (sums >= least) & (sums <= most) & (pmfs >= 0).all(axis=1)
+    row = int(np.argmin(fine))
+    raise ValueError(
+        f"{name} of row {row} has {pmfs[row].min()} as its least entry and the sum {sums[row]}: must be >= 0 and 1"
+    )
+
+
+def _overlap(pi: NDArray[np.float64], mu: NDArray[np.float64]) -> dict[str, Column]:
+    """The columns that need both pmfs, [n, K] each."""
+    seen = mu > 0
+    weights = np.divide(pi, mu, out=np.zeros_like(pi), where=seen)
+    unsupported = np.where(seen, 0.0, pi).sum(axis=1)
+    return {
+        "unsupported": unsupported,
+        "expected_square": np.vecdot(pi, weights),
+        "w_max": np.where(unsupported > 0, np.inf, weights.max(axis=1)),
+        "w_min": np.where(seen, weights, np.inf).min(axis=1),
+    }

@@ -39,15 +39,15 @@ def policy_of(spec: str) -> dict[str, Any]:
 
 
 def _parsed(spec: str) -> dict[str, Any]:
-    if spec.endswith(_FILES):
-        return _file(Path(spec))
+    if is_file(spec):
+        return read(spec)
     name, colon, rest = spec.partition(":")
     if not colon:
         return {"type": name}
     if rest.lstrip().startswith("-"):
         return {"type": name, "args": rest}
     config: dict[str, Any] = {"type": name}
-    for part in rest.split(","):
+    for part in parts(rest):
         setting, equals, value = part.partition("=")
         if not equals or not setting.strip():
             raise PolicyError(f"{part!r}: write settings as name=value, with commas between them")
@@ -58,9 +58,34 @@ def _parsed(spec: str) -> dict[str, Any]:
     return config
 
 
-def _file(path: Path) -> dict[str, Any]:
+def parts(text: str) -> list[str]:
+    """The text, taken apart at its commas; those within brackets stay.
+
+    >>> parts("bases=[{type: linucb, alpha: 1}, {type: sgd}],floor=0.1")
+    ['bases=[{type: linucb, alpha: 1}, {type: sgd}]', 'floor=0.1']
+    """
+    found, depth, begin = [], 0, 0
+    for i, sign in enumerate(text):
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth == 0:
+            found.append(text[begin:i])
+            begin = i + 1
+    return [*found, text[begin:]]
+
+
+def is_file(spec: str) -> bool:
+    """Whether a spec names a file."""
+    return spec.endswith(_FILES)
+
+
+def read(spec: str) -> dict[str, Any]:
+    """The policy's configuration in a file, as it stands there.
+
+    Raises:
+        PolicyError: the file cannot be read, or holds no policy.
+    """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(Path(spec).read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(f"cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRAINED_ON_LOG = "trained_on_log"
 FROZEN = "frozen"
+AS_SERVED = "as_served"
 
 
 class Target(Protocol):
@@ -62,6 +63,11 @@ class Trained:
     def model(self) -> Model:
         """As it is now."""
         return self._model
+
+    @property
+    def slotwise(self) -> bool:
+        """Whether it is asked for each slot of a slate anew; see `Policy.slotwise`."""
+        return self._model.slotwise
 
     def pmf(self, decision: Decided) -> NDArray[np.float64]:
         bits = seed(self._salt, Purpose.POLICY, decision.slot, decision.key)

@@ -11,6 +11,9 @@ import numpy as np
 from vowpalwabbit import Workspace
 
 from policies import PolicyError
+from policies.sampler import Purpose, uniform
+from policies.types import Scored
+from simulator.life import ONLINE
 from simulator.targets import TRAINED_ON_LOG
 
 if TYPE_CHECKING:
@@ -63,6 +66,46 @@ class VwDsjson:
             self._vw.finish_example(examples)
 
     def _parsed(self, decision: Decided) -> Any:
+        return self._vw.parse(json.dumps(self._line(decision)))
+
+    def _line(self, decision: Decided) -> dict[str, Any]:
+        """What VW is to read."""
         if not isinstance(decision.raw, dict):
             raise PolicyError(f"{self.name}: decision {decision.key} is no line of a dsjson log")
-        return self._vw.parse(json.dumps(decision.raw))
+        return decision.raw
+
+
+class VwLive(VwDsjson):
+    """A VW command line that lives through the rows of a dsjson log which it would have made itself: see `simulator.online`.
+
+    It learns a line with its own probability in place of the logged one, as if it had written the log.
+
+    Args:
+        name: for reports.
+        args: as of VwDsjson.
+        salt: of the random bits that accept rows; must not be the one that the log was drawn with.
+
+    Raises:
+        PolicyError: VW refuses the options, or they are for slots.
+    """
+
+    estimand = ONLINE
+
+    def __init__(self, name: str, args: str, salt: bytes = b"online") -> None:
+        super().__init__(name, args)
+        self._salt = salt
+
+    def score(self, decision: Decided) -> Scored:
+        """What it answers."""
+        pmf = self.pmf(decision)
+        return Scored(pmf, pmf)
+
+    def bits(self, decision: Decided) -> float:
+        """Uniform in [0, 1), for whether this row is accepted."""
+        return uniform(self._salt, Purpose.DRAW, decision.slot, decision.key)
+
+    def _line(self, decision: Decided) -> dict[str, Any]:
+        line = super()._line(decision)
+        if "_label_probability" not in line:
+            return line
+        return {**line, "_label_probability": decision.propensity}

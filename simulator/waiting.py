@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Waiting(Generic[T]):
     """Something for each decision whose reward is not final yet.
 
-    Memory is for those that wait, not for those that have had their reward: about 300 bytes each beside what is kept. So it is guaranteed
+    Memory is for those that wait, not for those that have had their reward: in a replay of one policy 600 bytes each. So it is guaranteed
     that no two decisions of one name wait at a time and that no reward is taken twice, but not that a name never comes back
     after its reward: a log of any length would have to be remembered for that (`rankd validate` counts duplicates).
 

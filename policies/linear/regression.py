@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.linear.design import Design
@@ -92,6 +93,14 @@ class Plain:
             for lost in self._ridges.lost(key):
                 self._ridges.learn_dense(key, lost, 0.0)
         self._ridges.learn(key, rows, x, reward)
+
+    def learn_weighted(
+        self, context: Features, actions: ActionSet, k: int, reward: float, weight: float
+    ) -> None:
+        """Takes in one reward of action k whose squared error counts `weight` > 0 times. Not with a discount."""
+        key, rows, x = self._lesson(context, actions, k)
+        root = sqrt(weight)
+        self._ridges.learn(key, rows, x * root, reward * root)
 
     def unlearn(self, context: Features, actions: ActionSet, k: int, reward: float) -> bool:
         key, rows, x = self._lesson(context, actions, k)

@@ -4,113 +4,240 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from policies import ModelSpec, PolicyError
+from policies import PolicyError
 from rankd.commands import fail
-from rankd.commands.replay_log import open_any, range_met
-from rankd.commands.replay_report import write
+from rankd.commands.replay_asked import check
+from rankd.commands.replay_log import open_any, open_served, range_met
+from rankd.commands.replay_online import show_online
+from rankd.commands.replay_report import write, write_lives
+from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
-from rankd.commands.replay_summary import conclude, summary
+from rankd.commands.replay_slates import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
+from rankd.commands.saved import Learned, learned_until, saved
 from rankd.commands.sources import UNREADABLE, note_if_short
-from simulator.estimators import ESTIMATORS, MRDR
-from simulator.logs import DsjsonLog, LogFormatError
+from simulator.comparison import Comparison
+from simulator.conclusion import conclude
+from simulator.estimators import MRDR
+from simulator.fitting import DishonestError, Fitting
+from simulator.fitting import check as check_model
+from simulator.life import ONLINE
+from simulator.lives import live
+from simulator.logs import LogFormatError
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
-from simulator.targets import FROZEN, Frozen, Trained
+from simulator.target_specs import target_of
+from simulator.targets import TRAINED_ON_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
+    from rankd.commands.replay_asked import Asked
+    from simulator.conclusion import Result
     from simulator.logs import Log
+    from simulator.replay import Pass
     from simulator.targets import Target
 
+_STANDARDISE, _MIN_EXPLORATION = True, 0.05  # of a policy that is not said otherwise of
 
-def replay(
-    path: str,
-    specs: Sequence[str],
-    *,
-    app: str | None,
-    columns: str | None,
-    estimators: Sequence[str],
-    estimand: str,
-    reward_range: tuple[float, float] | None,
-    min_exploration: float,
-    standardise: bool,
-    reward_model: str,
-    alpha: float,
-    force: bool,
-    report: Path | None,
-    plots: Path | None,
-    as_json: bool,
-) -> int:
-    unknown = [name for name in estimators if name not in ESTIMATORS]
-    if unknown:
-        fail(f"--estimator {unknown[0]}: there is none; known are {', '.join(ESTIMATORS)}")
-    if MRDR.name in estimators:
-        fail(
-            "--estimator mrdr: needs a reward model that was fitted for it, and the command fits none; take dr"
-        )
+
+def replay(path: str, asked: Asked) -> int:
+    """Returns the exit code."""
+    models = {spec: found for spec in asked.specs if (found := saved(spec, asked.app))}
+    check(asked, models)
+    if asked.as_served:
+        return _as_served(path, asked)
     with ExitStack() as stack:
-        log = open_any(path, app, columns, stack)
-        try:
-            limits = reward_range or log.reward_range or range_met(log)
-            settings: dict[str, Any] = {
-                "standardise": standardise,
-                "min_exploration": min_exploration,
+        log = open_any(path, asked.app, asked.columns, stack)
+        stack.callback(note_if_short, log)  # once it has been read
+        with _faults(path):
+            limits = asked.reward_range or log.reward_range or range_met(log)
+            settings = {
+                "standardise": _STANDARDISE,
+                "min_exploration": _MIN_EXPLORATION,
+                **asked.changes,
                 "reward_range": limits,
             }
-            targets = [_target(spec, estimand, settings, log) for spec in specs]
-            needs = any(ESTIMATORS[name].needs_model for name in estimators)
-            model = ModelSpec(policy_of(reward_model), **settings).build() if needs else None
-            started = time.perf_counter()
-            with _progress(hidden=as_json) as progress:
-                task = progress.add_task("rows", total=None)
-                found = replay_log(
-                    log, targets, model, lambda n: progress.update(task, completed=n)
+            if asked.estimand == ONLINE:
+                return _online(path, log, settings, asked)
+            targets = [
+                models[spec].target()
+                if spec in models
+                else target_of(
+                    spec,
+                    policy_of(spec),
+                    log,
+                    asked.estimand or TRAINED_ON_LOG,
+                    settings,
+                    vw_parser=not asked.of_slates,
                 )
-            seconds = time.perf_counter() - started
-        except PolicyError as error:
-            fail(str(error))
-        except LogFormatError as error:
-            fail(str(error), UNREADABLE)
-        except ValueError as error:
-            fail(f"{path}: {error}", UNREADABLE)
-    note_if_short(log)
-    if not found.matured:
-        fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+                for spec in asked.specs
+            ]
+            learned = Learned(log, learned_until(list(models.values()), log) if models else 0)
+            if asked.of_slates:
+                return _slates(path, learned, targets, limits, settings, asked)
+            return _estimated(path, learned, targets, limits, settings, asked)
+
+
+@contextmanager
+def _faults(path: str) -> Iterator[None]:
+    """Ends the command with what is wrong."""
     try:
-        results = conclude(found, estimators, limits, alpha=alpha, force=force)
+        yield
+    except (PolicyError, DishonestError) as error:
+        fail(str(error))
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
-    if report is not None or plots is not None:
-        write(path, found, results, limits, alpha, report, plots)
-    told = summary(found, results, seconds, alpha)
-    if as_json:
+
+
+def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = live(
+            log, asked.specs,
+            seeds=asked.seeds, reward_model=asked.reward_model, alpha=asked.alpha, progress=progress, **settings,
+        )  # fmt: skip
+    if not found.rows:
+        _nothing(path)
+    told = found.to_dict(time.perf_counter() - started)
+    if asked.report is not None or asked.plots is not None:
+        write_lives(replace(found, log=Path(path).name), asked.report, asked.plots)
+    if asked.as_json:
         typer.echo(json.dumps(told))
     else:
-        show(told, found, alpha)
+        show_online(told, asked.alpha)
     return 0
 
 
-def _target(spec: str, estimand: str, settings: dict[str, Any], log: Log) -> Target:
-    name, _, args = spec.partition(":")
-    if name == "vw" and args and isinstance(log, DsjsonLog) and estimand != FROZEN:
-        from simulator.vw_dsjson import VwDsjson
+def _as_served(path: str, asked: Asked) -> int:
+    from simulator.served import AsServed, TrainedAsServed
 
-        return VwDsjson(spec, args)
-    model = ModelSpec(policy_of(spec), **settings)
-    return Frozen(spec, model.build()) if estimand == FROZEN else Trained(spec, model)
+    with ExitStack() as stack, _faults(path):
+        source, log = open_served(path, asked.app, stack)
+        limits = asked.reward_range or log.reward_range or range_met(log)
+        ran = AsServed()
+        others = [
+            TrainedAsServed(spec, policy_of(spec), log, asked.changes) for spec in asked.specs
+        ]
+        settings = {"standardise": _STANDARDISE, **asked.changes, "reward_range": limits}
+
+        def more() -> dict[str, Any]:
+            return served_summary(source, log, ran, asked.alpha)
+
+        return _estimated(path, Learned(log, 0), [ran, *others], limits, settings, asked, more)
 
 
-def _progress(*, hidden: bool) -> Progress:
-    return Progress(
+def _estimated(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+    served: Callable[[], dict[str, Any]] | None = None,
+) -> int:
+    """Replays the log for all of them, and says what came of it."""
+    check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
+    fitting = Fitting(policy_of(asked.reward_model), settings, asked.cross_fit)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
+        mrdr = fitting.of_mrdr(log.log, targets) if MRDR.name in asked.estimators else []
+    seconds = time.perf_counter() - started
+    if not found.matured:
+        _nothing(path)
+    found = log.rest(found)
+    if not found.matured:
+        fail(
+            f"{path}: the saved model has learned every row of this log; give a log that goes on, or an earlier version "
+            "(`rankd models list`)",
+            UNREADABLE,
+        )
+    told_more = None if served is None else served()
+    reason = "" if told_more is None else doubt(told_more)
+    mrdr = [log.rows(sample) for sample in mrdr]
+    results = conclude(
+        found, mrdr, asked.estimators, limits,
+        alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,
+    )  # fmt: skip
+    return _tell(path, found, results, limits, seconds, asked, told_more)
+
+
+def _slates(
+    path: str,
+    log: Learned,
+    targets: Sequence[Target],
+    limits: tuple[float, float],
+    settings: dict[str, Any],
+    asked: Asked,
+) -> int:
+    """The same, with a slate for a row."""
+    fitting = Fitting(policy_of(asked.reward_model), settings, None)
+    started = time.perf_counter()
+    with _progress(hidden=asked.as_json) as progress:
+        slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
+    seconds = time.perf_counter() - started
+    if not slates.matured:
+        _nothing(path)
+    if log.matured:
+        fail(
+            f"{path}: the saved model has learned rows of this log; give a log that goes on",
+            UNREADABLE,
+        )
+    results = conclude_slates(
+        slates, asked.estimators, alpha=asked.alpha, force=asked.force, interval=asked.interval
+    )
+    limits = range_of_slates(limits, slates)
+    return _tell(path, as_pass(slates), results, limits, seconds, asked)
+
+
+def _tell(
+    path: str,
+    found: Pass,
+    results: Sequence[Result],
+    limits: tuple[float, float],
+    seconds: float,
+    asked: Asked,
+    told_more: dict[str, Any] | None = None,
+) -> int:
+    compared = Comparison(Path(path).name, found, results, limits, asked.alpha)
+    if asked.report is not None or asked.plots is not None:
+        write(compared, asked.report, asked.plots)
+    told = compared.to_dict(seconds)
+    if told_more is not None:
+        told["as_served"] = told_more
+    if asked.as_json:
+        typer.echo(json.dumps(told))
+    else:
+        show(told, found, asked.alpha)
+        if told_more is not None:
+            show_served(told_more, asked.alpha)
+    return 0
+
+
+def _nothing(path: str) -> NoReturn:
+    fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """What is to be told how many rows there were so far."""
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.completed:,.0f} rows"),
         TimeElapsedColumn(),
@@ -118,3 +245,6 @@ def _progress(*, hidden: bool) -> Progress:
         transient=True,
         disable=hidden,
     )
+    with bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda n: bar.update(task, completed=n)

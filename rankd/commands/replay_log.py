@@ -11,11 +11,14 @@ from rankd.commands import fail
 from rankd.commands.sources import TOPIC, UNREADABLE, columns_of
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
-from simulator.logs import LogFormatError, Matured, open_log
+from simulator.logs import LogFormatError, open_log
+from simulator.logs.served import ServedLog
+from simulator.met import rewards_met
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from server.fold.verify import LogSource
     from simulator.logs import Log
 
 
@@ -33,12 +36,20 @@ def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) 
         fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
 
 
+def open_served(path: str, app: str | None, stack: ExitStack) -> tuple[LogSource, ServedLog]:
+    """A server's log, and one app of it in the order in which its models were used."""
+    if path in DATASETS:
+        fail(f"--as-served {path}: is no server's log", UNREADABLE)
+    source = stack.enter_context(open_source(path, app))
+    try:
+        return source, ServedLog(source, app, path)
+    except LogFormatError as error:
+        fail(str(error), UNREADABLE)
+
+
 def range_met(log: Log) -> tuple[float, float]:
     """The range of the rewards in the log, where nothing says what could have been."""
-    rewards = [event.reward for event in log if isinstance(event, Matured)]
-    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
-    if low == high:
-        low, high = min(low, 0.0), max(high, low + 1.0)
+    low, high = rewards_met(log)
     typer.echo(
         f"rewards taken to lie between {low:g} and {high:g}, as those in the log do; say otherwise with --reward-range",
         err=True,

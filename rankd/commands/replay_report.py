@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rankd.commands import fail
-from simulator.evaluation import logged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
-    from rankd.commands.replay_summary import Result
-    from simulator.replay import Pass
+    from simulator.comparison import Comparison
+    from simulator.lives import Lives
+    from simulator.reports import ReportInput
+
+    R = TypeVar("R", ReportInput, Lives)
 
 
-def write(
-    path: str,
-    found: Pass,
-    results: Sequence[Result],
-    limits: tuple[float, float],
-    alpha: float,
+def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
+    """The report as one page, as a Markdown table, or as a folder of plots."""
+    from simulator.reports import html, markdown
+
+    _write(found.report_input(), html, markdown, report, plots)
+
+
+def write_lives(given: Lives, report: Path | None, plots: Path | None) -> None:
+    """The same of policies that lived through the log."""
+    from simulator.reports import lives_html, lives_markdown
+
+    _write(given, lives_html, lives_markdown, report, plots)
+
+
+def _write(
+    given: R,
+    html: Callable[[R], str],
+    markdown: Callable[[R], str],
     report: Path | None,
     plots: Path | None,
 ) -> None:
-    """The report as one page, as a Markdown table, or as a folder of plots."""
-    from simulator.reports import PolicyInput, ReportInput, html, markdown, png
+    from simulator.reports import png
 
-    policies = [
-        PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
-        for one, (evaluation, versus) in zip(found.replayed, results, strict=True)
-    ]
-    given = ReportInput(
-        log=Path(path).name,
-        logged=logged(found.replayed[0].sample, alpha),
-        reward_range=limits,
-        decided=found.decided,
-        alpha=alpha,
-        policies=policies,
-    )
     try:
         if report is not None:
             text = markdown(given) if report.suffix == ".md" else html(given)

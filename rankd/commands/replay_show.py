@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from simulator.targets import FROZEN
+from simulator.targets import AS_SERVED, FROZEN, TRAINED_ON_LOG
 
 if TYPE_CHECKING:
     from simulator.replay import Pass
 
 
+_HOW = {
+    FROZEN: "as it was, frozen",
+    TRAINED_ON_LOG: "trained on the log as it went, which is not what it would earn live",
+    AS_SERVED: "what ran, and earned this",
+}
+
+
 def show(report: dict[str, Any], found: Pass, alpha: float) -> None:
     console = Console()
-    own = report["logged"]
-    console.print(
-        f"The log: {found.decided:,} decisions, {found.matured:,} with a final reward, which is {_interval(own)} on average."
-    )
+    console.print(the_log(found.decided, report["logged"]))
     for row in report["policies"]:
-        what = (
-            "as it was, frozen"
-            if row["estimand"] == FROZEN
-            else "trained on the log as it went, which is not what it would earn live"
-        )
+        what = _HOW[row["estimand"]]
         table = Table(title=f"{row['policy']}: {what}", title_justify="left")
         for column in ("estimator", "value", f"{1 - alpha:.0%} interval"):
             table.add_column(column, no_wrap=True)
@@ -40,10 +40,10 @@ def show(report: dict[str, Any], found: Pass, alpha: float) -> None:
             if all(each["value"] is None for each in row["estimators"].values()):
                 continue
         for name, each in row["estimators"].items():
-            table.add_row(each["setting"] or name, *_cells(each))
-        table.add_row("minus the log", *_cells(row["vs_logged"]), style="bold")
+            table.add_row(each["setting"] or name, *cells(each))
+        table.add_row("minus the log", *cells(row["vs_logged"]), style="bold")
         if "vs_first" in row:
-            table.add_row("minus the first policy", *_cells(row["vs_first"]), style="bold")
+            table.add_row("minus the first policy", *cells(row["vs_first"]), style="bold")
         console.print(table)
         console.print(
             f"worth {row['ess'] or 0:,.0f} rows of its own; greatest weight {row['max_weight'] or math.inf:.3g}, "
@@ -51,12 +51,22 @@ def show(report: dict[str, Any], found: Pass, alpha: float) -> None:
         )
 
 
-def _cells(each: dict[str, Any]) -> tuple[str, str, str]:
+def cells(each: dict[str, Any]) -> tuple[str, str, str]:
+    """Value, interval, and the interval's method or why there is no value."""
     if each["value"] is None:
         return "refused", "", each["reason"]
     value = f"{each['value']:.5g}" + ("" if each["identifiable"] else " (not to be believed)")
     low, high = each["low"], each["high"]
-    return value, "" if low is None else f"{low:.5g} to {high:.5g}", each["interval"]
+    return (
+        value,
+        "" if low is None else f"{low:.5g} to {high:.5g}",
+        each["interval"] or each["reason"],
+    )
+
+
+def the_log(decided: int, own: dict[str, Any]) -> str:
+    """What the log itself earned."""
+    return f"The log: {decided:,} decisions, {own['n']:,} with a final reward, which is {_interval(own)} on average."
 
 
 def _interval(own: dict[str, Any]) -> str:

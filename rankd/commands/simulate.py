@@ -9,26 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from policies import ModelSpec, PolicyError
 from rankd.commands import fail
+from rankd.commands.progress import bar
 from simulator.environments import EnvironmentSpecError, environment_of
-from simulator.simulate import simulate as play
-from simulator.simulate import spread
+from simulator.experiments import Play, StoreError, data_digest, run
+from simulator.simulation import spread
 from simulator.specs import policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from simulator.environments import Environment
-    from simulator.simulate import Run, Spread
-
-_POINTS = 100  # of a curve in JSON
+    from simulator.simulation import Spread
 
 
 def simulate(
@@ -41,21 +36,42 @@ def simulate(
     standardise: bool,
     cache: Path | None,
     as_json: bool,
+    jobs: int = 1,
+    resume: Path | None = None,
 ) -> int:
     """Plays every policy over seeds 1, 2 ... and compares each with the first."""
     try:
         world = environment_of(environment, cache)
-        policies = [
-            (
-                spec,
-                ModelSpec(policy_of(spec), standardise, min_exploration, world.reward_range),
-            )
-            for spec in specs
+        policies = [policy_of(spec) for spec in specs]
+        for policy in policies:  # what cannot be played is said before the first round
+            ModelSpec(policy, standardise, min_exploration, world.reward_range).build()
+        if isinstance(world, Sized):  # data sets end, others go on for ever
+            rounds = min(rounds, len(world))
+        shared: dict[str, Any] = {
+            "environment": environment,
+            "rounds": rounds,
+            "standardise": standardise,
+            "min_exploration": min_exploration,
+            "data": data_digest(world),
+        }
+        trials = [
+            Play(policy=policy, seed=seed, cache=cache, **shared)
+            for seed in range(1, seeds + 1)
+            for policy in policies
         ]
-        runs = _play(world, policies, rounds, seeds, hidden=as_json)
-    except (EnvironmentSpecError, PolicyError, OSError) as error:
+        total = rounds * len(trials)
+        with bar("rounds", hidden=as_json) as tell:
+            found = run(
+                trials,
+                experiment={"kind": "simulate", **shared},
+                folder=resume,
+                jobs=jobs,
+                progress=lambda done: tell(done * rounds, total),
+            )
+    except (EnvironmentSpecError, PolicyError, StoreError, OSError) as error:
         fail(str(error))
-    report = _report(environment, runs)
+    each = len(specs)
+    report = _report(environment, specs, [found[s : s + each] for s in range(0, len(found), each)])
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -63,62 +79,23 @@ def simulate(
     return 0
 
 
-def _play(
-    world: Environment,
-    policies: Sequence[tuple[str, ModelSpec]],
-    rounds: int,
-    seeds: int,
-    *,
-    hidden: bool,
-) -> list[list[Run]]:
-    """The runs of each seed."""
-    if isinstance(world, Sized):  # data sets end, others go on for ever
-        rounds = min(rounds, len(world))
-    found = []
-    with _progress(hidden=hidden) as progress:
-        task = progress.add_task("rounds", total=rounds * seeds)
-        for s in range(seeds):
-            base = s * rounds
-            found.append(
-                play(
-                    world,
-                    policies,
-                    rounds,
-                    s + 1,
-                    lambda n, base=base: progress.update(task, completed=base + n),  # type: ignore[misc]
-                )
-            )
-    return found
-
-
-def _progress(*, hidden: bool) -> Progress:
-    return Progress(
-        TextColumn("rounds"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=hidden,
-    )
-
-
-def _report(environment: str, runs: list[list[Run]]) -> dict[str, Any]:
-    rounds = len(runs[0][0].reward)
-    regrets = np.array([[run.regret.sum() for run in each] for each in runs])  # [S, P]
-    rewards = np.array([[run.reward.mean() for run in each] for each in runs])  # [S, P]
-    points = np.unique(np.linspace(0, rounds - 1, min(rounds, _POINTS)).astype(np.intp))
+def _report(
+    environment: str, specs: Sequence[str], runs: list[list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """As --json has it; runs [S][P] are Play's results."""
+    regrets = np.array([[run["regret"] for run in each] for each in runs])  # [S, P]
+    rewards = np.array([[run["reward"] for run in each] for each in runs])  # [S, P]
     rows = []
-    for p, run in enumerate(runs[0]):
+    for p, spec in enumerate(specs):
+        curves = [each[p]["curve"] for each in runs]
         row = {
-            "policy": run.policy,
+            "policy": spec,
             "mean_reward": _plain(spread(rewards[:, p])),
             "regret": _plain(spread(regrets[:, p])),
             "curve": {
-                "round": (points + 1).tolist(),
-                "cumulative_reward": _curve([each[p].cumulative_reward for each in runs], points),
-                "cumulative_regret": _curve([each[p].cumulative_regret for each in runs], points),
+                "round": curves[0]["round"],
+                "cumulative_reward": _mean([curve["reward"] for curve in curves]),
+                "cumulative_regret": _mean([curve["regret"] for curve in curves]),
             },
         }
         if p:
@@ -126,12 +103,13 @@ def _report(environment: str, runs: list[list[Run]]) -> dict[str, Any]:
             row["mean_reward_minus_first"] = _plain(spread(rewards[:, p] - rewards[:, 0]))
         rows.append(row)
     seeds = list(range(1, len(runs) + 1))
+    rounds = runs[0][0]["rounds"]
     return {"environment": environment, "rounds": rounds, "seeds": seeds, "policies": rows}
 
 
-def _curve(curves: list[NDArray[np.float64]], points: NDArray[np.intp]) -> list[float]:
+def _mean(curves: list[list[float]]) -> list[float]:
     """The mean over seeds at each point."""
-    found: list[float] = np.mean(curves, axis=0)[points].tolist()
+    found: list[float] = np.mean(curves, axis=0).tolist()
     return found
 
 

@@ -144,7 +144,12 @@ class Ratio(_Settings, ABC):
         """
         offset, numerator, denominator = self._usable(sample)
         ratio = float(numerator.sum() / denominator.sum())
-        influence: Column = offset + ratio + (numerator - ratio * denominator) / denominator.mean()
+        influence: Column = ratio * denominator
+        # In place from here on: at 10 million rows a column is 80 MB.
+        np.subtract(numerator, influence, out=influence)
+        influence /= denominator.mean()
+        influence += ratio
+        influence += offset
         return influence
 
     def _usable(self, sample: Sample) -> tuple[Column, Column, Column]:

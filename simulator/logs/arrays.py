@@ -24,6 +24,7 @@ import numpy as np
 
 from simulator.logs.events import Decided, LogFormatError, Matured, probability
 from simulator.logs.named import Named, encode_all
+from simulator.logs.shapes import encode
 
 if TYPE_CHECKING:
     import os
@@ -77,6 +78,8 @@ class ArraysLog:
         self._check_shapes()
         self._count = self._actions_there_are()
         self._actions = self._action_set()
+        # Named numbers, which policies standardise: obp's contexts are raw.
+        self._names = _names(self._arrays["context"].shape[1])
 
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()
@@ -103,7 +106,7 @@ class ArraysLog:
             arrays["pscore"][i] if pmf is None or "pscore" in arrays else pmf[chosen]
         )
         propensity = probability(propensity, "pscore")
-        context = _numbers(arrays["context"][i]).encode()
+        context = encode(self._names, arrays["context"][i].tolist(), ())
         return Decided(str(i), slot, context, self._actions, chosen, pmf, propensity, at=i)
 
     def _check_shapes(self) -> None:
@@ -164,10 +167,13 @@ def read_npz(
     return ArraysLog(arrays, reward_range, str(path))
 
 
+def _names(size: int) -> tuple[str, ...]:
+    return tuple(f"x{j}" for j in range(size))
+
+
 def _numbers(row: NDArray[np.float64]) -> Named:
-    """As named numbers, which policies standardise: obp's contexts are raw."""
     named = Named()
-    named.space("").numbers = {f"x{j}": value for j, value in enumerate(row.tolist())}
+    named.space("").numbers = dict(zip(_names(len(row)), row.tolist(), strict=True))
     return named
 
 

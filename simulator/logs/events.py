@@ -67,6 +67,8 @@ class Decided:
     raw: object | None = None
     # How many decisions it stands for, where only a share of them was logged.
     weight: float = 1.0
+    # Whether the log says that the decision's other slots were drawn from what was left of this slot's pmf.
+    one_pmf: bool = False
     # Number of its line, row or record in the log, in the log's own counting; None where there is none. For messages.
     at: int | None = None
     time_us: int | None = (

@@ -2,7 +2,7 @@
 
 Decisions come where their records stand in the log; their rewards come where the fold would learn them. Actions are in the order
 in which policies see them, by id, and are those that could be chosen. A decision that never matures (not activated, void,
-still open at the end) comes once.
+still open at the end) comes once. What was open at the beginning of a trimmed log comes when its reward is final.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rankd.v1 import log_pb2 as pb
 from server.exports.jsonl import ExportSource
+from server.fold.decide import PLACKETT_LUCE
 from server.fold.interactions import interactions
 from server.fold.joined import JoinFold
 from server.fold.records import LogError
@@ -71,12 +72,22 @@ class RankdLog:
         """The app's, as the settings in the log say. Where they changed, what all that were met so far allow together."""
         if self._range is None:
             try:
-                settings = self._first_settings()
+                settings = self.first_settings()
             except LogError as error:
                 raise _refused(self.name, error) from error
             if settings is not None:
                 self._widen(settings)
         return self._range
+
+    def first_settings(self) -> FoldSettings | None:
+        """Those that the log begins with; None of an app that has none yet."""
+        base = self._source.base(self.app)
+        if base is not None and base.config_json:
+            return FoldSettings.model_validate_json(base.config_json)
+        for record in self._source.records(0 if base is None else base.version):
+            if record.kind == pb.KIND_CONFIG and record.app == self.app:
+                return FoldSettings.model_validate_json(record.message(pb.Config).json)
+        return None
 
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()
@@ -109,15 +120,6 @@ class RankdLog:
             found["open"] = fold.joiner.open  # decisions whose window is open at the end
         self.counters.update(found)
 
-    def _first_settings(self) -> FoldSettings | None:
-        base = self._source.base(self.app)
-        if base is not None and base.config_json:
-            return FoldSettings.model_validate_json(base.config_json)
-        for record in self._source.records(0 if base is None else base.version):
-            if record.kind == pb.KIND_CONFIG and record.app == self.app:
-                return FoldSettings.model_validate_json(record.message(pb.Config).json)
-        return None
-
     def _widen(self, settings: FoldSettings) -> None:
         low, high = self._range or (settings.reward_min, settings.reward_max)
         self._range = min(low, settings.reward_min), max(high, settings.reward_max)
@@ -134,13 +136,21 @@ class _Replay(JoinFold):
 
     def events(self) -> Iterator[Event]:
         """To be iterated once. Raises LogError: the log cannot be read on."""
-        for record in self._source.records(self.version):
+        base = self.version
+        for record in self._source.records(base):
             self.step(record)
             closed, self._closed = self._closed, []
             if record.kind == pb.KIND_DECISION and record.app == self.app:
                 yield from decisions(record)
             for joined in closed:
-                yield from matured(self._source.read(joined.at), joined.rewards)
+                yield from final(self._source.read(joined.at), joined.rewards, base)
+
+
+def final(record: LogRecord, rewards: Mapping[int, float], base: int) -> Iterator[Event]:
+    """The slots of a Decision record with their rewards, after the decision itself if that was made before the log begins (`base`)."""
+    if record.sequence <= base:
+        yield from decisions(record)
+    yield from matured(record, rewards)
 
 
 def decisions(record: LogRecord) -> list[Decided]:
@@ -165,6 +175,7 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
             not min(decision.pmf, default=0.0) >= 0.0
         ):  # what has no mass would pass for a baseline's turn
             raise ValueError(f"a probability is {min(decision.pmf)}: must be >= 0")
+        one_pmf = decision.sampler == PLACKETT_LUCE
         found = zip(sorted(rewards), interactions(decision, rewards), strict=True)
         return [
             Matured(
@@ -178,6 +189,7 @@ def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
                     one.propensity,
                     one.bases,
                     record,
+                    one_pmf=one_pmf,
                     at=record.sequence,
                     time_us=record.log_time_us,
                 ),

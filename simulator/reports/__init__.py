@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from simulator.reports.given import PolicyInput, ReportInput
+from simulator.reports.lives import html as lives_html
+from simulator.reports.lives import markdown as lives_markdown
 from simulator.reports.page import html
 from simulator.reports.plots import png
 from simulator.reports.table import markdown
 
-__all__ = ["PolicyInput", "ReportInput", "html", "markdown", "png"]
+__all__ = [
+    "PolicyInput",
+    "ReportInput",
+    "html",
+    "lives_html",
+    "lives_markdown",
+    "markdown",
+    "png",
+]

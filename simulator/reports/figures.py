@@ -101,7 +101,7 @@ def estimates(report: ReportInput) -> Forest:
         rows.append(Row(f"{policy.name} ({words.mode(policy)})"))
         rows += _answers(policy)
     own = report.logged
-    rows += [Row("the log itself"), _row("mean reward", own)]
+    rows += [Row("the log itself"), answer("mean reward", own)]
     told = sum(not row.refused for row in rows if row.estimate is not None) - 1
     mark = "" if own.value is None else "The dashed line is the log's own mean reward. "
     return Forest(
@@ -122,9 +122,9 @@ def differences(report: ReportInput) -> Forest:
     rows = []
     for policy in report.policies:
         rows.append(Row(policy.name))
-        rows.append(_row("minus the log", policy.evaluation.vs_logged, words.signed))
+        rows.append(answer("minus the log", policy.evaluation.vs_logged, words.signed))
         if policy.vs_first is not None:
-            rows.append(_row("minus the first", policy.vs_first, words.signed))
+            rows.append(answer("minus the first", policy.vs_first, words.signed))
     return Forest(
         "differences",
         "Differences",
@@ -254,11 +254,12 @@ def _answers(policy: PolicyInput) -> list[Row]:
     """A row for each estimator; one for all of them where overlap refused them all."""
     found = policy.evaluation.estimators
     if not policy.shown:
-        return [_row("all refused", policy.headline)]
-    return [_row(name, each) for name, each in found.items()]
+        return [answer("all refused", policy.headline)]
+    return [answer(name, each) for name, each in found.items()]
 
 
-def _row(label: str, estimate: Estimate, spell: Callable[[float], str] = words.number) -> Row:
+def answer(label: str, estimate: Estimate, spell: Callable[[float], str] = words.number) -> Row:
+    """A line of a forest plot: the value with its interval, or why there is none."""
     if estimate.value is None:
         return Row(label, estimate, f"refused: {estimate.reason}")
     ends = words.interval(estimate, spell)

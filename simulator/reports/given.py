@@ -22,7 +22,7 @@ class PolicyInput:
     name: str
     """As the caller spelled it. Any text: it is escaped where that matters."""
     estimand: str
-    """"frozen" or "trained_on_log"."""
+    """"frozen", "trained_on_log" or "as_served"."""
     sample: Sample
     """Rows in log order."""
     evaluation: Evaluation

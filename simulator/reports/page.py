@@ -21,17 +21,40 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def html(report: ReportInput) -> str:
     """The page. Names and reasons are escaped."""
-    title = f"Replay of {report.log}"
+    headlines = [
+        (policy.name, words.headline(policy, report), policy.headline.identifiable)
+        for policy in report.policies
+    ]
+    sections = [
+        ("estimates", "Estimates", [figure(figures.estimates(report)), _estimates(report)]),
+        ("differences", "Differences", [figure(figures.differences(report)), _differences(report)]),
+        ("learning", "Learning curves", _learning(report)),
+        ("overlap", "Overlap", _overlap(report)),
+        ("clipping", "Sensitivity to clipping", _clipping(report)),
+    ]
+    return document(f"Replay of {report.log}", words.summary(report), headlines, sections)
+
+
+def document(
+    title: str,
+    summary: str,
+    headlines: Iterable[tuple[str, str, bool]],
+    sections: Iterable[tuple[str, str, Iterable[str]]],
+) -> str:
+    """A page from its parts.
+
+    Args:
+        title: as text, like what follows.
+        summary: one paragraph.
+        headlines: (policy, what is said of it, whether it may be believed).
+        sections: (id, title, HTML); one whose id is a figure's has another id than its figure.
+    """
     body = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(words.summary(report))}</p>",
-        _headlines(report),
-        *_section("estimates", "Estimates", [_figure(figures.estimates(report)), _estimates(report)]),
-        *_section("differences", "Differences", [_figure(figures.differences(report)), _differences(report)]),
-        *_section("learning", "Learning curves", _learning(report)),
-        *_section("overlap", "Overlap", _overlap(report)),
-        *_section("clipping", "Sensitivity to clipping", _clipping(report)),
-    ]  # fmt: skip
+        f"<p>{escape(summary)}</p>",
+        _headlines(headlines),
+        *(line for section in sections for line in _section(*section)),
+    ]
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -59,29 +82,26 @@ def _section(key: str, title: str, body: Iterable[str]) -> list[str]:
     return [f'<section aria-labelledby="{key}">', f'<h2 id="{key}">{title}</h2>', *body, "</section>"]  # fmt: skip
 
 
-def _headlines(report: ReportInput) -> str:
-    items = [
-        f"<li{_css(policy)}><strong>{escape(policy.name)}</strong>: {escape(words.headline(policy, report))}</li>"
-        for policy in report.policies
-    ]
+def _headlines(said: Iterable[tuple[str, str, bool]]) -> str:
+    items = []
+    for name, text, believed in said:
+        css = "" if believed else ' class="refused"'
+        items.append(f"<li{css}><strong>{escape(name)}</strong>: {escape(text)}</li>")
     return "\n".join(['<ul class="headlines">', *items, "</ul>"])
 
 
-def _css(policy: PolicyInput) -> str:
-    return "" if policy.headline.identifiable else ' class="refused"'
-
-
-def _figure(figure: Figure, heading: str = "") -> str:
+def figure(drawn: Figure, heading: str = "") -> str:
+    """A figure with its caption."""
     title = f"<h3>{escape(heading)}</h3>" if heading else ""
-    wide = ' class="wide"' if isinstance(figure, figures.Forest) else ""
-    return f"<figure{wide}>{title}{svg.draw(figure)}<figcaption>{escape(figure.caption)}</figcaption></figure>"
+    wide = ' class="wide"' if isinstance(drawn, figures.Forest) else ""
+    return f"<figure{wide}>{title}{svg.draw(drawn)}<figcaption>{escape(drawn.caption)}</figcaption></figure>"
 
 
 def _learning(report: ReportInput) -> list[str]:
     found = [
-        _not_drawn(policy) if figure is None else _figure(figure, policy.name)
+        _not_drawn(policy) if curve is None else figure(curve, policy.name)
         for index, policy in enumerate(report.policies, 1)
-        for figure in [figures.learning(report, policy, index)]
+        for curve in [figures.learning(report, policy, index)]
     ]
     return [
         "<p>The mean over the rows so far. The first rows are few, so their bands may leave the picture.</p>",
@@ -91,7 +111,7 @@ def _learning(report: ReportInput) -> list[str]:
 
 def _overlap(report: ReportInput) -> list[str]:
     found = [
-        _figure(figures.weights(policy, index), policy.name)
+        figure(figures.weights(policy, index), policy.name)
         for index, policy in enumerate(report.policies, 1)
     ]
     rows = []
@@ -115,7 +135,7 @@ def _overlap(report: ReportInput) -> list[str]:
     )
     return [
         intro,
-        _table("Overlap of each policy with the log", columns, rows),
+        table("Overlap of each policy with the log", columns, rows),
         *_grid(found),
     ]
 
@@ -125,7 +145,7 @@ def _clipping(report: ReportInput) -> list[str]:
     for index, policy in enumerate(report.policies, 1):
         pair = figures.clipping(report, policy, index)
         if pair is not None:
-            found += [_figure(figure, figure.title) for figure in pair]
+            found += [figure(each, each.title) for each in pair]
         elif policy.shown:
             found.append(
                 f'<p class="note"><strong>{escape(policy.name)}</strong>: no weight is above 1, there is nothing to clip.</p>'
@@ -151,7 +171,7 @@ def _estimates(report: ReportInput) -> str:
             rows.append([policy.name, words.mode(policy), words.setting(each, name), *_cells(each)])
     rows.append(["the log itself", "", "mean reward", *_cells(report.logged)])
     columns = ("policy", "replayed", "estimator", "value", f"{report.level} interval", "by, or why not")  # fmt: skip
-    return _table("All estimates", columns, rows)
+    return table("All estimates", columns, rows)
 
 
 def _cells(estimate: Estimate, spell: Callable[[float], str] = words.number) -> list[str]:
@@ -174,10 +194,11 @@ def _differences(report: ReportInput) -> str:
                 [policy.name, report.policies[0].name, *_cells(policy.vs_first, words.signed)]
             )
     columns = ("policy", "minus", "difference", f"{report.level} interval", "by, or why not")
-    return _table("All differences", columns, rows)
+    return table("All differences", columns, rows)
 
 
-def _table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls on its own; the first column names the row."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = [
         f'<tr><th scope="row">{escape(row[0])}</th>'

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.reports import figures, ticks, words
+from simulator.lives import Lives
+from simulator.reports import figures, lives, ticks, words
 from simulator.reports.figures import Bars, Figure, Forest, Lines
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from simulator.reports.given import ReportInput
 
 DPI = 150
-COLOURS = ("#0072b2", "#c04a00", "#59636e")
+COLOURS = ("#0072b2", "#c04a00", "#59636e", "#007a5a", "#a83f7f", "#8a6d00")
 GRID, MUTED = "#e4e8ec", "#59636e"
 ROW = 0.3  # inches
 REASON = 74  # characters of a line
@@ -36,7 +37,7 @@ STYLE = {
 }
 
 
-def png(report: ReportInput, folder: str | PathLike[str]) -> list[Path]:
+def png(report: ReportInput | Lives, folder: str | PathLike[str]) -> list[Path]:
     """Draws every figure into a folder, which is made if it is not there; returns the files.
 
     Each file carries its figure's text for those who do not see it as the PNG's Description.
@@ -48,11 +49,12 @@ def png(report: ReportInput, folder: str | PathLike[str]) -> list[Path]:
     matplotlib, figure_class = _matplotlib()
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
+    drawn = lives.all_of(report) if isinstance(report, Lives) else figures.all_of(report)
     files = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the page has the name.
         warnings.filterwarnings("ignore", r"Glyph \d+")
-        for figure in figures.all_of(report):
+        for figure in drawn:
             canvas = _draw(figure, figure_class)
             file = into / f"{figure.key}.png"
             about = {"Title": figure.title, "Description": figure.alt}

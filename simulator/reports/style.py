@@ -4,10 +4,10 @@ from __future__ import annotations
 
 CSS = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1f2328; --muted: #59636e; --grid: #e4e8ec; --axis: #8c959f;
-  --c0: #0072b2; --c1: #c04a00; --c2: #59636e; --warn: #fff4e5; --edge: #c04a00 }
+  --c0: #0072b2; --c1: #c04a00; --c2: #59636e; --c3: #007a5a; --c4: #a83f7f; --c5: #8a6d00; --warn: #fff4e5; --edge: #c04a00 }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14181d; --ink: #e6eaee; --muted: #a3adb8; --grid: #2a313a; --axis: #6b7682;
-    --c0: #56b4e9; --c1: #f0a04b; --c2: #a3adb8; --warn: #2b2117; --edge: #f0a04b } }
+    --c0: #56b4e9; --c1: #f0a04b; --c2: #a3adb8; --c3: #34c79a; --c4: #e08cc0; --c5: #e3c34a; --warn: #2b2117; --edge: #f0a04b } }
 @media print { figure, tr { break-inside: avoid } }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 64px }
@@ -31,6 +31,8 @@ svg .whisker { stroke: var(--c0); stroke-width: 2 }
 svg .point { fill: var(--c0); stroke: var(--c0) } svg .hollow { fill: var(--ground); stroke: var(--c0); stroke-width: 2 }
 svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round } svg .band { opacity: .18 } svg .bar { fill: var(--c0) }
 svg .c0 { stroke: var(--c0) } svg .c1 { stroke: var(--c1) } svg .c2 { stroke: var(--c2) }
+svg .c3 { stroke: var(--c3) } svg .c4 { stroke: var(--c4) } svg .c5 { stroke: var(--c5) }
+svg .b3 { fill: var(--c3) } svg .b4 { fill: var(--c4) } svg .b5 { fill: var(--c5) }
 svg .b0 { fill: var(--c0) } svg .b1 { fill: var(--c1) } svg .b2 { fill: var(--c2) }
 .scroll { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }

@@ -20,14 +20,14 @@ def markdown(report: ReportInput) -> str:
     Differences are of a policy's first estimator and stand in its first row.
     """
     lines = [
-        f"**Replay of {_plain(report.log)}**: {words.summary(report)}",
+        f"**Replay of {plain(report.log)}**: {words.summary(report)}",
         "",
-        _row(COLUMNS),
-        _row(("---", "---", "---", "---:", "---", "---", "---", "---:")),
+        row(COLUMNS),
+        row(("---", "---", "---", "---:", "---", "---", "---", "---:")),
     ]
     for policy in report.policies:
-        lines += [_row(cells) for cells in _cells(policy)]
-    lines += ["", *(f"- {_plain(policy.name)}: {_plain(words.headline(policy, report))}" for policy in report.policies)]  # fmt: skip
+        lines += [row(cells) for cells in _cells(policy)]
+    lines += ["", *(f"- {plain(policy.name)}: {plain(words.headline(policy, report))}" for policy in report.policies)]  # fmt: skip
     lines += ["", f"Intervals are at {report.level}. ESS: effective sample size, in rows.", ""]
     return "\n".join(lines)
 
@@ -35,7 +35,7 @@ def markdown(report: ReportInput) -> str:
 def _cells(policy: PolicyInput) -> list[tuple[str, ...]]:
     evaluation = policy.evaluation
     ess = f"{evaluation.overlap.ess:,.0f}"
-    who = (_plain(words.shorten(policy.name, 60)), words.mode(policy))
+    who = (plain(words.shorten(policy.name, 60)), words.mode(policy))
     if not policy.shown:
         return [(*who, "all", "refused", "see below", "", "", ess)]
     found: list[tuple[str, ...]] = []
@@ -48,9 +48,9 @@ def _cells(policy: PolicyInput) -> list[tuple[str, ...]]:
         found.append(
             (
                 *who,
-                _plain(words.setting(each, name)),
+                plain(words.setting(each, name)),
                 value,
-                _plain(why),
+                plain(why),
                 _difference(evaluation.vs_logged) if first else "",
                 _difference(policy.vs_first) if first else "",
                 ess if first else "",
@@ -68,14 +68,15 @@ def _difference(estimate: Estimate | None) -> str:
     return words.signed(estimate.value) + (f" ({ends})" if ends else "")
 
 
-def _row(cells: tuple[str, ...]) -> str:
+def row(cells: tuple[str, ...]) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """As it is, whatever Markdown or HTML it looks like, in one line.
 
-    >>> _plain("a|b <i>*c*")
+    >>> plain("a|b <i>*c*")
     'a\\\\|b &lt;i&gt;\\\\*c\\\\*'
     """
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -7,6 +7,7 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 from simulator.overlap import MOST_UNSUPPORTED
+from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,8 @@ def shorten(text: str, most: int) -> str:
 
 def mode(policy: PolicyInput) -> str:
     """How it was replayed."""
+    if policy.estimand == AS_SERVED:
+        return "as served"
     return "frozen" if policy.frozen else "trained on the log"
 
 
@@ -93,7 +96,9 @@ def headline(policy: PolicyInput, report: ReportInput) -> str:
     ends = interval(estimate)
     by = f"{policy.main}, {report.level} interval {ends}" if ends else f"{policy.main}, no interval"
     worth = f"{number(estimate.value)} ({by})"
-    if policy.frozen:
+    if policy.estimand == AS_SERVED:
+        said = f"what ran earned {worth} per decision; every decision was made again from the log."
+    elif policy.frozen:
         said = f"left as it is, it would have earned {worth} per decision on this log's contexts, {_versus(policy)}."
     else:
         said = f"trained on the log as it went, it is estimated at {worth} per decision, {_versus(policy)}. {TRAINED}"

@@ -11,7 +11,22 @@ import pytest
 from tests.cli.conftest import rankd
 
 COMMANDS = {
-    (): ["policies", "serve", "demo", "verify", "validate", "status", "log", "models"],
+    (): [
+        *(
+            "policies",
+            "serve",
+            "demo",
+            "verify",
+            "replay",
+            "simulate",
+            "tune",
+            "datasets",
+            "validate",
+            "status",
+            "log",
+            "models",
+        ),
+    ],
     ("log",): ["tail", "export"],
     ("models",): ["list", "rollback", "promote", "pin", "unpin", "export"],
 }

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from server.exports.jsonl import write_jsonl
 from tests.cli.conftest import rankd
+from tests.exports.memory_log import MemoryLog, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 1_500
+FROZEN = ("--policy", "linucb:alpha=0", "--estimand", "frozen")
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +73,46 @@ def test_a_frozen_policy_does_not_learn(table: Path) -> None:
     assert policy["estimators"]["ips"]["value"] < 0.5
 
 
-def test_a_setting_is_chosen_on_the_first_rows(table: Path) -> None:
-    found = replayed(table, "--policy", "linucb:alpha=0.5", "--estimator", "dros")
-    assert found["policies"][0]["estimators"]["dros"]["setting"].startswith("DRos(lambda_=")
+def test_a_setting_is_chosen_on_the_first_rows_of_a_policy_that_stays_as_it_is(table: Path) -> None:
+    found = replayed(table, *FROZEN, "--estimator", "dros")["policies"][0]["estimators"]["dros"]
+    assert found["setting"].startswith("DRos(lambda_=")
+    learned = replayed(table, "--policy", "linucb", "--estimator", "dros")["policies"][0]
+    assert learned["estimators"]["dros"]["setting"] == "DRos(lambda_=inf)"
+    assert "not tuned" in learned["estimators"]["dros"]["reason"]
+
+
+def test_a_cross_fitted_model_tells_more_than_a_progressive_one(table: Path) -> None:
+    """Both estimates are right; the cross-fitted model knows four fifths of the log at each row."""
+    width = {}
+    for name, more in (("progressive", ()), ("cross-fitted", ("--cross-fit", "5"))):
+        found = replayed(table, *FROZEN, "--estimator", "dr", *more)
+        dr = found["policies"][0]["estimators"]["dr"]
+        assert dr["low"] < dr["value"] < dr["high"]
+        width[name] = dr["high"] - dr["low"]
+    assert width["cross-fitted"] < width["progressive"]
+
+
+def test_mrdr_fits_a_model_to_each_policy(table: Path) -> None:
+    two = (*FROZEN, "--policy", "uniform", "--min-exploration", "0.2")
+    found = replayed(table, *two, "--estimator", "mrdr", "--estimator", "dr")["policies"]
+    for policy in found:
+        mrdr, dr = policy["estimators"]["mrdr"], policy["estimators"]["dr"]
+        assert mrdr["low"] < dr["value"] < mrdr["high"]
+        assert mrdr["value"] != dr["value"]
+    assert found[1]["vs_first"]["interval"]
+
+
+def test_an_interval_by_name(table: Path) -> None:
+    given = (*FROZEN, "--estimator", "ips", "--estimator", "snips")
+    bootstrap = replayed(table, *given, "--interval", "bootstrap")["policies"][0]["estimators"]
+    assert {each["interval"] for each in bootstrap.values()} == {"percentile bootstrap"}
+    sequence = replayed(table, *given, "--interval", "confidence_sequence")["policies"][0]
+    assert sequence["estimators"]["ips"]["low"] < bootstrap["ips"]["low"]
+    assert sequence["estimators"]["snips"]["low"] is None
+    shown = rankd("replay", str(table), *given, "--interval", "confidence_sequence")
+    assert "is an interval of ips" in " ".join(shown.out.replace("│", " ").split())
+    path = replayed(table, "--policy", "linucb", "--interval", "bootstrap")["policies"][0]
+    assert "path of learning" in path["estimators"]["dr"]["reason"]
 
 
 def test_too_little_is_refused_and_shown_only_by_force(table: Path, tmp_path: Path) -> None:
@@ -150,7 +190,15 @@ def test_rewards_outside_their_range_are_refused(table: Path) -> None:
         (("--policy", "linuc"), "--policy linuc: "),
         (("--policy", "linucb:alpah=1"), "alpha"),
         (("--policy", "linucb", "--estimator", "ipz"), "known are ips"),
-        (("--policy", "linucb", "--estimator", "mrdr"), "fitted for it"),
+        (("--policy", "linucb", "--estimator", "mrdr"), "fitted to one policy"),
+        (("--policy", "linucb", "--cross-fit", "5"), "--estimand frozen"),
+        (("--policy", "linucb", "--estimand", "frozen", "--cross-fit", "1"), "two folds"),
+        (("--policy", "linucb", "--interval", "norml"), "known are bootstrap"),
+        (
+            (*FROZEN, "--estimator", "mrdr", "--reward-model", "sgd"),
+            "weighted least squares",
+        ),
+        ((*FROZEN, "--cross-fit", "5", "--interval", "martingale"), "leave --cross-fit out"),
         (("--policy", "linucb", "--reward-model", "uniform"), "expects no rewards"),
         (("--policy", "linucb", "--reward-range", "1", "0"), "lowest first"),
     ],
@@ -168,3 +216,66 @@ def test_what_is_no_log(tmp_path: Path) -> None:
     assert shown.code == 2
     assert "unknown format" in shown.err
     assert rankd("replay", str(tmp_path / "none"), "--policy", "linucb").code == 2
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """rankd's own log, exported: two slots of three actions, of which b earns wherever it stands."""
+    log = MemoryLog(settings("shop", min_exploration=0.5))
+    for i in range(400):
+        decision = log.rank(f"event-{i}", slot_ids=["top", "low"])
+        for slot, name in enumerate(("top", "low")):
+            if decision.ranking[slot] == 1:
+                log.reward(f"event-{i}", 1.0, name)
+        log.tick()
+    log.tick(30)
+    path = tmp_path_factory.mktemp("slates") / "log.jsonl"
+    with path.open("wb") as file:
+        write_jsonl(log, file)
+    return path
+
+
+def test_slates_of_rankd_s_own_log(export: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    names = ("sips", "rips", "iips", "cascade-dr", "pi")
+    asked = [argument for name in names for argument in ("--estimator", name)]
+    two = ("--policy", "uniform", "--policy", "linucb", "--report", str(report))
+    uniform, linucb = replayed(export, *two, *asked)["policies"]
+    assert uniform["n"] == 400  # slates, not slots
+    for name in names:
+        each = uniform["estimators"][name]
+        assert each["low"] < 2 / 3 < each["high"]
+    assert linucb["estimators"]["sips"]["value"] > 0.8
+    assert linucb["vs_first"]["low"] > 0
+    assert "rips" in report.read_text()
+    # Slot by slot it is another question: what a slot earns, of all that are asked for.
+    slots = replayed(export, "--policy", "uniform", "--estimator", "ips")["policies"][0]
+    assert slots["n"] == 800
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--estimator", "ips"), "one kind at a time"),
+        (("--cross-fit", "5"), "learns on the way"),
+        (("--interval", "martingale"), "normal and bootstrap only"),
+        (("--estimand", "online"), "takes slates"),
+    ],
+)
+def test_what_does_not_go_with_slates(export: Path, arguments: tuple[str, ...], says: str) -> None:
+    shown = rankd("replay", str(export), "--policy", "uniform", "--estimator", "sips", *arguments)
+    assert shown.code == 1
+    assert says in shown.err
+
+
+def test_a_log_without_slates_is_no_log_of_slates(table: Path) -> None:
+    shown = rankd("replay", str(table), "--policy", "uniform", "--estimator", "sips")
+    assert shown.code == 2
+    assert "no decision of this log has several slots" in shown.err
+
+
+def test_a_log_whose_policy_learned_is_not_cross_fitted(export: Path) -> None:
+    given = (*FROZEN, "--estimator", "dr", "--cross-fit", "3")
+    shown = rankd("replay", str(export), *given)
+    assert shown.code == 2
+    assert "learned while it logged" in shown.err

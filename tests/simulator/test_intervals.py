@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from simulator import Ips, NotIdentifiable, empirical_likelihood_interval
 from simulator.intervals import INTERVALS, ConfidenceInterval, Evidence, sequence
@@ -141,6 +141,18 @@ def test_bootstrap_is_near_normal_and_repeats() -> None:
     other = normal(Evidence(rows))
     assert first.low == pytest.approx(other.low, abs=0.1 * other.half_width)
     assert first.high == pytest.approx(other.high, abs=0.1 * other.half_width)
+
+
+def test_bootstrap_of_few_values_has_the_law_of_one_row_at_a_time() -> None:
+    """A click rate of 1/4 in 400 rows: quantiles of a binomial over 400, but for the wobble of 1,000 redrawn logs."""
+    rows = np.repeat([0.0, 0.0, 0.0, 1.0], 100)
+    noisy = rows + 1e-9 * np.arange(400)  # all values differ, so rows are redrawn one at a time
+    few, many = (
+        bootstrap(Evidence(each, generator=np.random.default_rng(1))) for each in (rows, noisy)
+    )
+    low, high = binom.ppf((0.025, 0.975), 400, 0.25) / 400
+    for found in (few, many):
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.006)
 
 
 def test_bootstrap_refuses_a_path_of_learning() -> None:

@@ -15,7 +15,7 @@ from policies.sampler import Purpose, draw, seed
 from simulator.dr_ns import Adaptive, RunningQuantile, Uniform
 from simulator.ips import NotIdentifiable
 from simulator.logs import Decided, LogFormatError, Matured
-from simulator.online import Live, Online, online
+from simulator.online import Live, online
 from simulator.replay import replay
 from simulator.targets import Trained
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from simulator.life import Online
     from simulator.logs import Event
 
 K, D, NOISE = 5, 4, 0.5

@@ -12,6 +12,7 @@ from policies import ModelSpec
 from policies.features import NO_FEATURES, encode_actions
 from simulator.logs import Decided, LogFormatError, Matured
 from simulator.replay import replay
+from simulator.reward_models import Progressive
 from simulator.targets import Frozen, Trained
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def test_the_reward_model_knows_only_what_had_matured() -> None:
     rows = [decided(str(i), 0) for i in range(3)]
     events: list[Event] = [each for row in rows for each in (row, Matured(row, 1.0))]
     model = ModelSpec({"type": "linucb", "ridge": 1.0}, reward_range=(0.0, 1.0)).build()
-    sample = replay(Listed(events), [Frozen("u", SPEC.build())], model).replayed[0].sample
+    q = Progressive(model)
+    sample = replay(Listed(events), [Frozen("u", SPEC.build())], q).replayed[0].sample
     # A constant alone with ridge 1: after n rewards of 1 it expects n / (n + 1).
     assert sample.q_logged.tolist() == pytest.approx([0.0, 1 / 2, 2 / 3])
     assert sample.q_pi.tolist() == pytest.approx([0.0, 1 / 4, 1 / 3])

@@ -16,7 +16,7 @@ from policies.features import NO_FEATURES, encode_actions
 from rankd.commands.datasets import datasets
 from rankd.commands.simulate import simulate as command
 from simulator.environments import Environment, Round, environment_of
-from simulator.simulate import Run, simulate, spread
+from simulator.simulation import Run, simulate, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

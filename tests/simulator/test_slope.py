@@ -25,6 +25,7 @@ from simulator.estimators import (
     thresholds,
     tunings,
 )
+from simulator.evaluation import evaluate
 from simulator.sample import Sample
 
 if TYPE_CHECKING:
@@ -188,3 +189,40 @@ class TestSplit:
     def test_refuses(self, share: float) -> None:
         with pytest.raises(ValueError, match="share"):
             split(world(10, 0.0), share)
+
+
+def path(n: int, seed: int) -> tuple[Sample, Column]:
+    """A learner's rows and what it was worth at each: from uniform over 5 actions to .95 for the one that earns .5, not .1."""
+    rng = np.random.default_rng(seed)
+    best = np.linspace(0.2, 0.95, n)
+    took = rng.random(n) < 0.2  # the log is uniform
+    reward = (rng.random(n) < np.where(took, 0.5, 0.1)).astype(np.float64)
+    pi = np.where(took, best, (1 - best) / 4)
+    return Sample.of(reward, np.full(n, 0.2), pi), best * 0.5 + (1 - best) * 0.1
+
+
+def test_early_rows_of_a_learner_choose_a_clip_that_cuts_away_what_it_learned() -> None:
+    """So nothing is tuned for a policy that learned on the way: the bias is seen, and is gone."""
+    tuned, untuned = [], []
+    for seed in range(40):
+        sample, value = path(5_000, seed)
+        earlier, later = split(sample)
+        chosen = slope(tunings("clipped", earlier), earlier).chosen
+        tuned.append(chosen.value(later) - float(value[len(earlier) :].mean()))
+        found = evaluate(sample, 5, "trained_on_log", ["clipped"], (0.0, 1.0))
+        clipped = found.estimators["clipped"]
+        assert clipped.value is not None
+        assert clipped.setting == "ClippedIPS(clip=inf)"
+        assert clipped.reason.startswith("not tuned")
+        untuned.append(clipped.value - float(value.mean()))
+    assert np.mean(tuned) < -0.2
+    assert abs(np.mean(untuned)) < 0.01
+
+
+def test_a_policy_that_stays_as_it_is_is_valued_on_the_rows_after_the_choice() -> None:
+    sample, _ = path(2_000, 1)
+    found = evaluate(sample, 5, "frozen", ["clipped"], (0.0, 1.0)).estimators["clipped"]
+    earlier, later = split(sample)
+    chosen = slope(tunings("clipped", earlier), earlier).chosen
+    assert found.value == chosen.value(later)
+    assert (found.setting, found.reason) == (repr(chosen), "")

@@ -19,7 +19,7 @@ from simulator.estimators.slates.slates import Slates
 from simulator.ips import NotIdentifiable
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column
 
@@ -28,11 +28,11 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class PseudoInverse(Mean[Slates]):
-    """The mean of (sum_l w_l - L + 1) (r_1 + ... + r_L), from marginals, for a mu whose slots are independent.
+    """The mean of the slate's weight times r_1 + ... + r_L.
 
-    That mu's slots are independent shows in its conditionals: each equals its marginal. Weights may be negative.
-    Needs the reward of the slate only: those of its slots may have been put into any of them. For other mu use
-    `pseudo_inverse_weight`.
+    The weight is the sum of `Slates.slot_weight` where that is known. Else it is had from marginals, sum_l w_l - L + 1, for a mu
+    whose slots are independent, which shows in its conditionals: each equals its marginal. Weights may be negative.
+    Needs the reward of the slate only: those of its slots may have been put into any of them.
 
     >>> PseudoInverse().value(
     ...     Slates.of(reward=[[1, 2]], mu=[[0.5, 0.5]], pi=[[1, 1]], mu_marginal=[[0.5, 0.5]], pi_marginal=[[1, 0.25]])
@@ -46,8 +46,11 @@ class PseudoInverse(Mean[Slates]):
         """Weight of the slate times its reward, [n].
 
         Raises:
-            NotIdentifiable: a marginal is missing, or mu's slots depend on each other.
+            NotIdentifiable: a marginal is missing, or mu's slots depend on each other and weights are not given.
         """
+        if np.isfinite(sample.slot_weight).all():
+            given: Column = sample.slot_weight.sum(axis=1) * sample.reward.sum(axis=1)
+            return given
         w = sample.marginal_weight()
         alike = np.abs(sample.mu - sample.mu_marginal) <= _ROUNDING  # NaN compares false
         if not alike.all():
@@ -83,9 +86,18 @@ def pseudo_inverse_weight(q_pi: ArrayLike, gamma: ArrayLike, slate: ArrayLike) -
         raise ValueError(
             f"q_pi {target.shape}, gamma {pairs.shape}, slate {chosen.shape}: expected [D], [D, D], [D]"
         )
-    solved = np.linalg.pinv(pairs, hermitian=True) @ target
-    if not np.allclose(pairs @ solved, target, rtol=0, atol=1e-6):
+    return float(pseudo_inverse_parts(target, pairs) @ chosen)
+
+
+def pseudo_inverse_parts(q_pi: Column, gamma: NDArray[np.float64]) -> Column:
+    """Gamma^+ q_pi, [D]: what each pair of slot and action adds to the weight of a slate that has it.
+
+    Raises:
+        NotIdentifiable: pi goes where mu never does, so that the weights do not make it up.
+    """
+    solved: Column = np.linalg.pinv(gamma, hermitian=True) @ q_pi
+    if not np.allclose(gamma @ solved, q_pi, rtol=0, atol=1e-6):
         raise NotIdentifiable(
             "the policy fills slots in ways that the log's policy never does; log with exploration over all of them"
         )
-    return float(solved @ chosen)
+    return solved

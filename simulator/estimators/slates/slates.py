@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.ips import NotIdentifiable
+from simulator.sample import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class Slates:
     """n rows in log order of L slots, [n, L] of float64. What a log does not tell is NaN.
 
     The value of a slate is the sum of its slots' rewards; slots that count less have theirs multiplied beforehand. A
-    slate with fewer slots than L has reward 0, pi = mu = 1 and q = 0 in the rest.
+    slate with fewer slots than L has reward 0, pi = mu = 1 and q = slot_weight = 0 in the rest.
 
     Raises:
         ValueError: shapes differ; a reward is not finite; a mu is not in (0, 1] or NaN, or a pi not in [0, 1] or NaN.
@@ -53,6 +54,9 @@ class Slates:
     """q_l(x, a_1 ... a_l): what a model expects of slots l to L together."""
     q_pi: Grid
     """Sum over actions b of pi(b | x, a_1 ... a_l-1) q_l(x, a_1 ... a_l-1, b)."""
+
+    slot_weight: Grid
+    """Slot l's part q_pi' Gamma^+ 1_(l, a_l) of the pseudo-inverse weight, which is their sum; see `pseudo_inverse`."""
 
     def __post_init__(self) -> None:
         shape = self.reward.shape
@@ -92,6 +96,18 @@ class Slates:
     def rows(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Slates:
         """Some of the rows, in the order asked for."""
         return Slates(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def whole(self) -> Sample:
+        """Each slate as one action, whose reward is the sum and whose weight the product: IPS of it is SIPS.
+
+        >>> Slates.of(reward=[[1, 2]], mu=[[0.5, 0.5]], pi=[[1.0, 0.25]]).whole().weight.tolist()
+        [1.0]
+
+        Raises:
+            NotIdentifiable: a conditional is missing.
+        """
+        mu = self.mu.prod(axis=1)
+        return Sample.of(self.reward.sum(axis=1), mu, self.prefix_weight()[:, -1] * mu)
 
     def prefix_weight(self) -> Grid:
         """How much likelier pi draws the slots up to and including l, as they were, than mu: [n, L].

@@ -1,0 +1,5 @@
+"""`python -m rankd` is `rankd`."""
+
+from rankd.cli import app
+
+app()

@@ -1,0 +1,40 @@
+"""Options that several commands share.
+
+Without `from __future__ import annotations`, because typer reads the annotations.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OneApp = Annotated[
+    str | None, typer.Option("--app", help="Only this app. Default: every app of the log.")
+]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="WHAT=NAME,...",
+        help="Columns of a table: action, reward, propensity, key, time. A column pmf:ID has the probability of action ID.",
+    ),
+]
+MinExploration = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
+]
+Standardise = Annotated[
+    bool, typer.Option(help="Whether numbers are standardised on the way, as in the service.")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
+]
+Jobs = Annotated[
+    int, typer.Option(min=-1, help="Processes at work; -1: as many as there are cores.")
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep results here. After an interruption the same command does only what is missing.",
+    ),
+]

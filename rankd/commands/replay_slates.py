@@ -1,0 +1,80 @@
+"""`rankd replay` with estimators for slates: what whole slates would have earned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.conclusion import Result
+from simulator.estimators.slates import SLATE_ESTIMATORS, PseudoInverse
+from simulator.replay import Pass, Replayed
+from simulator.slate_evaluation import evaluate_slates, slate_difference
+from simulator.slates import SlatePass, replay_slates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.fitting import Fitting
+    from simulator.logs import Log
+    from simulator.targets import Target
+
+
+def replayed_slates(
+    log: Log,
+    targets: Sequence[Target],
+    estimators: Sequence[str],
+    fitting: Fitting,
+    progress: Callable[[int], None],
+) -> SlatePass:
+    """One pass, with a reward model where an estimator needs it.
+
+    Raises:
+        PolicyError, LogFormatError, ValueError: as `replay_slates`.
+    """
+    needs = any(SLATE_ESTIMATORS[name].needs_model for name in estimators)
+    model = fitting.progressive() if needs else None
+    pairs = PseudoInverse.name in estimators
+    return replay_slates(log, targets, model, progress, pseudo_inverse=pairs)
+
+
+def as_pass(found: SlatePass) -> Pass:
+    """With each slate as one action, for all that is said of logs and weights.
+
+    Raises:
+        NotIdentifiable: a policy's probability of a logged slate is not known.
+    """
+    replayed = [Replayed(one.target, one.slates.whole(), found.actions) for one in found.replayed]
+    return Pass(replayed, found.decided, found.matured)
+
+
+def conclude_slates(
+    found: SlatePass,
+    estimators: Sequence[str],
+    *,
+    alpha: float,
+    force: bool,
+    interval: str | None,
+) -> list[Result]:
+    """One result for each target."""
+    results = []
+    for i, one in enumerate(found.replayed):
+        evaluation = evaluate_slates(
+            one.slates,
+            one.target.estimand,
+            estimators,
+            alpha=alpha,
+            force=force,
+            interval=interval or "normal",
+        )
+        versus = None
+        if i:
+            first = found.replayed[0].slates
+            versus = slate_difference(one.slates, first, estimators[0], alpha)
+        results.append(Result(evaluation, versus))
+    return results
+
+
+def range_of_slates(limits: tuple[float, float], found: SlatePass) -> tuple[float, float]:
+    """(lowest, highest) sum of rewards that a slate can have, from that of a slot; there may be shorter slates."""
+    slots = found.replayed[0].slates.reward.shape[1]
+    low, high = limits
+    return min(low, slots * low), max(high, slots * high)

@@ -1,0 +1,166 @@
+"""Several policies on one log: what `rankd replay` does, from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.conclusion import Result, conclude, summary
+from simulator.estimators import ESTIMATORS, MRDR
+from simulator.evaluation import logged
+from simulator.fitting import Fitting, check
+from simulator.met import rewards_met
+from simulator.replay import Pass, replay
+from simulator.specs import policy_of
+from simulator.target_specs import target_of
+from simulator.targets import TRAINED_ON_LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from simulator.evaluation import Estimate
+    from simulator.logs import Log
+    from simulator.reports import ReportInput
+    from simulator.targets import Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What a log says of some policies."""
+
+    log: str
+    """Its name."""
+    found: Pass
+    """The pass that it was found by, with each policy's sample."""
+    results: Sequence[Result]
+    """One for each policy, in the order asked for."""
+    reward_range: tuple[float, float]
+    """(lowest, highest) reward that a decision can have."""
+    alpha: float
+    """Of all intervals."""
+
+    @property
+    def logged(self) -> Estimate:
+        """The log's own mean reward."""
+        return logged(self.found.replayed[0].sample, self.alpha)
+
+    def to_dict(self, seconds: float | None = None) -> dict[str, Any]:
+        """The object that `rankd replay --json` prints, with the seconds that it took where they are given."""
+        return summary(self.found, self.results, seconds, self.alpha)
+
+    def html(self) -> str:
+        """A page that needs nothing else."""
+        from simulator.reports import html
+
+        return html(self.report_input())
+
+    def markdown(self) -> str:
+        """A table for a pull request."""
+        from simulator.reports import markdown
+
+        return markdown(self.report_input())
+
+    def plots(self, folder: Path) -> None:
+        """The page's figures as PNG files in a folder.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed; the message says how.
+        """
+        from simulator.reports import png
+
+        png(self.report_input(), folder)
+
+    def report_input(self) -> ReportInput:
+        """What reports are made from."""
+        from simulator.reports import PolicyInput, ReportInput
+
+        policies = [
+            PolicyInput(one.target.name, one.target.estimand, one.sample, evaluation, versus)
+            for one, (evaluation, versus) in zip(self.found.replayed, self.results, strict=True)
+        ]
+        return ReportInput(
+            log=self.log,
+            logged=self.logged,
+            reward_range=self.reward_range,
+            decided=self.found.decided,
+            alpha=self.alpha,
+            policies=policies,
+        )
+
+
+def compare(
+    log: Log,
+    policies: Sequence[str | Target],
+    *,
+    estimators: Sequence[str] = ("ips", "snips", "dr"),
+    estimand: str = TRAINED_ON_LOG,
+    reward_range: tuple[float, float] | None = None,
+    min_exploration: float = 0.05,
+    standardise: bool = True,
+    reward_model: str = "linucb",
+    cross_fit: int | None = None,
+    interval: str | None = None,
+    alpha: float = 0.05,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Comparison:
+    """What other policies would have earned, and by how much that differs from what was earned.
+
+    >>> import numpy as np
+    >>> from simulator import ArraysLog
+    >>> rng = np.random.default_rng(1)
+    >>> x, action = rng.standard_normal((2_000, 2)), rng.integers(2, size=2_000)
+    >>> reward = (action == (x[:, 0] > 0)).astype(float)
+    >>> log = ArraysLog({"context": x, "action": action, "reward": reward, "pi_b": np.full((2_000, 2), 0.5)})
+    >>> found = compare(log, ["linucb", "uniform"], estimators=["ips", "dr"])
+    >>> linucb, uniform = (result.evaluation for result in found.results)
+    >>> linucb.estimators["dr"].value > 0.9, linucb.vs_logged.low > 0.3, uniform.vs_logged.high < 0.1
+    (True, True, True)
+    >>> found.to_dict()["policies"][0]["estimand"]
+    'trained_on_log'
+
+    Args:
+        log: see `simulator.open_log`; read once, and once more for each of: rewards whose range nobody says, cross-fitting.
+        policies: as the command line spells them, or targets of your own; the first is the one that others are compared with.
+        estimators: by name; the first is the one that differences are of. See `simulator.estimators`.
+        estimand: of policies that are spelled: "trained_on_log", which is not what they would earn live, or "frozen".
+        reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them.
+        min_exploration: share of decisions that is spread over all actions.
+        standardise: whether numbers are standardised on the way, as in the service.
+        reward_model: the policy whose expectations dm, dr and their kin use.
+        cross_fit: folds; None lets the reward model learn on the way.
+        interval: by name; None takes what suits each estimator. See `simulator.intervals`.
+        alpha: in (0, 1), the share of logs whose interval may miss the value.
+        force: whether to give numbers that should not be believed, too, marked.
+        progress: called with the number of rows so far.
+
+    Raises:
+        PolicyError: a policy's settings are wrong.
+        LogFormatError: the log is not what its format says.
+        ValueError: there is no such estimator, interval or estimand; what was asked for would not be honest; or no decision has a
+            final reward.
+    """
+    unknown = [name for name in estimators if name not in ESTIMATORS]
+    if unknown:
+        raise ValueError(
+            f"estimator {unknown[0]!r}: there is none; known are {', '.join(ESTIMATORS)}"
+        )
+    limits = reward_range or log.reward_range or rewards_met(log)
+    settings = {
+        "standardise": standardise,
+        "min_exploration": min_exploration,
+        "reward_range": limits,
+    }
+    targets = [
+        target_of(each, policy_of(each), log, estimand, settings) if isinstance(each, str) else each
+        for each in policies
+    ]
+    check(cross_fit, estimators, targets, interval)
+    fitting = Fitting(policy_of(reward_model), settings, cross_fit)
+    found = replay(log, targets, fitting.of(log, estimators), progress)
+    if not found.matured:
+        raise ValueError("there is no decision with a final reward in this log")
+    mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
+    results = conclude(found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval)
+    return Comparison(log.name, found, results, limits, alpha)

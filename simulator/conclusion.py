@@ -1,0 +1,123 @@
+"""What a pass over a log comes to: of each policy its estimates and differences, and all of it as one plain object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from simulator.estimators import MRDR
+from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.targets import AS_SERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.evaluation import Evaluation
+    from simulator.replay import Pass
+    from simulator.sample import Sample
+
+
+class Result(NamedTuple):
+    """What is said of one policy."""
+
+    evaluation: Evaluation
+    vs_first: Estimate | None
+
+
+def conclude(
+    found: Pass,
+    mrdr: Sequence[Sample],
+    estimators: Sequence[str],
+    limits: tuple[float, float],
+    *,
+    alpha: float,
+    force: bool,
+    interval: str | None,
+    doubt: str = "",
+) -> list[Result]:
+    """What is said of each policy.
+
+    Args:
+        mrdr: for each policy its sample with the q that was fitted for it; empty if mrdr was not asked for.
+        doubt: why the policy that ran is not to be believed.
+    """
+    samples = mrdr if estimators[0] == MRDR.name else [one.sample for one in found.replayed]
+    results = []
+    for i, one in enumerate(found.replayed):
+        estimand = one.target.estimand
+        evaluation = evaluate(
+            one.sample,
+            one.actions,
+            estimand,
+            estimators,
+            limits,
+            alpha=alpha,
+            force=force,
+            interval=interval,
+            own={MRDR.name: mrdr[i]} if mrdr else None,
+        )
+        if doubt and estimand == AS_SERVED:
+            evaluation = _doubted(evaluation, doubt, force=force)
+        versus = None
+        if i and not evaluation.reason:
+            versus = difference(samples[i], samples[0], estimators[0], alpha)
+        results.append(Result(evaluation, versus))
+    return results
+
+
+def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
+    """Without its numbers, or with them, marked."""
+
+    def marked(each: Estimate) -> Estimate:
+        if force:
+            return replace(each, identifiable=False, reason=reason)
+        return Estimate(None, None, None, "", False, reason)
+
+    found = {name: marked(each) for name, each in evaluation.estimators.items()}
+    return replace(
+        evaluation, estimators=found, vs_logged=marked(evaluation.vs_logged), reason=reason
+    )
+
+
+def summary(
+    found: Pass, results: Sequence[Result], seconds: float | None, alpha: float
+) -> dict[str, Any]:
+    """As `rankd replay --json` has it.
+
+    Args:
+        seconds: that the pass took; None leaves them out.
+    """
+    first = found.replayed[0].sample
+    own = logged(first, alpha)
+    rows = []
+    for one, (evaluation, versus) in zip(found.replayed, results, strict=True):
+        row = {"policy": one.target.name, "n": evaluation.n, "estimand": one.target.estimand}
+        row |= {"estimators": {name: _plain(each) for name, each in evaluation.estimators.items()}}
+        row |= {"vs_logged": _plain(evaluation.vs_logged)}
+        if versus is not None:
+            row |= {"vs_first": _plain(versus)}
+        rows.append(row | _overlap(evaluation) | ({} if seconds is None else {"seconds": seconds}))
+    summary: dict[str, Any] = {
+        "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}
+    }
+    return {**summary, "decisions": found.decided, "policies": rows}
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return asdict(estimate)
+
+
+def _overlap(result: Evaluation) -> dict[str, Any]:
+    overlap = result.overlap
+    return {
+        "ess": _finite(overlap.ess),
+        "max_weight": _finite(overlap.max_weight),
+        "mean_weight": _finite(overlap.mean_weight),
+        "unsupported_mass": _finite(overlap.unsupported),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return number if number is not None and math.isfinite(number) else None
