@@ -59,6 +59,20 @@ def test_it_is_vws_own_progressive_loss(tmp_path: Path, args: str) -> None:
     assert reward == pytest.approx(-total / count, abs=1e-5)
 
 
+def test_a_log_that_was_thinned_at_one_rate(tmp_path: Path) -> None:
+    """VW weighs each row by 1 / (1 - pdrop), in learning and in its loss; one weight for all leaves the mean as it is."""
+    path = written(tmp_path / "log.json", 200)
+    lines = [json.loads(line) | {"pdrop": 0.75} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    vw = Workspace(f"{ARGS} --dsjson --quiet -d {path}")
+    total, weights = vw.get_sum_loss(), vw.get_weighted_examples()
+    vw.finish()
+    assert weights == 800
+    rows, reward = value(path, ARGS)
+    assert rows == 200
+    assert reward == pytest.approx(-total / weights, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "loss"),
     [("decisionservice.json", 3, -0.040816), ("dsjson_cb.json", 23, -0.204604)],
