@@ -73,6 +73,8 @@ def check(asked: Asked, models: Mapping[str, Saved]) -> None:
         fail(
             f"--as-served --estimand {asked.estimand}: with recorded lags a policy is trained on the log; leave --estimand out"
         )
+    if asked.estimand == ONLINE:
+        _check_online(asked)
     for spec in models:
         if asked.as_served:
             fail(
@@ -82,6 +84,16 @@ def check(asked: Asked, models: Mapping[str, Saved]) -> None:
             fail(
                 f"--estimand {asked.estimand} --policy {spec}: a saved model is taken as it is, frozen; leave --estimand out, or "
                 "give its policy's settings"
+            )
+
+
+def _check_online(asked: Asked) -> None:
+    given = {"--interval": asked.interval, "--cross-fit": asked.cross_fit, "--force": asked.force or None}  # fmt: skip
+    for name, value in given.items():
+        if value is not None:
+            fail(
+                f"--estimand online {name}: a life has its own estimate and interval (see --seeds), its model learns on the way, and one "
+                f"that is too short has no number; leave {name} out"
             )
 
 

@@ -132,6 +132,11 @@ def test_what_is_no_model(folder: Path, tmp_path: Path) -> None:
         (("--as-served", "--policy", "MODEL"), "lags are nothing to it"),
         (("--estimand", "online", "--policy", "MODEL"), "a saved model is taken as it is"),
         ((), "say which policy"),
+        (("--estimand", "online", "--policy", "linucb", "--force"), "leave --force out"),
+        (
+            ("--estimand", "online", "--policy", "linucb", "--interval", "normal"),
+            "leave --interval",
+        ),
     ],
 )
 def test_what_does_not_go_together(folder: Path, arguments: tuple[str, ...], says: str) -> None:
