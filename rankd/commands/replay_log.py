@@ -11,8 +11,9 @@ from rankd.commands import fail
 from rankd.commands.sources import TOPIC, UNREADABLE
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
-from simulator.logs import Columns, LogFormatError, Matured, open_log
+from simulator.logs import Columns, LogFormatError, open_log
 from simulator.logs.served import ServedLog
+from simulator.met import rewards_met
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -57,10 +58,7 @@ def _columns(text: str) -> Columns:
 
 def range_met(log: Log) -> tuple[float, float]:
     """The range of the rewards in the log, where nothing says what could have been."""
-    rewards = [event.reward for event in log if isinstance(event, Matured)]
-    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
-    if low == high:
-        low, high = min(low, 0.0), max(high, low + 1.0)
+    low, high = rewards_met(log)
     typer.echo(
         f"rewards taken to lie between {low:g} and {high:g}, as those in the log do; say otherwise with --reward-range",
         err=True,
