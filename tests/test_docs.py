@@ -11,6 +11,7 @@ import pytest
 from docs.generate_configuration import page
 from server.config import Config
 from server.config_file import load
+from tests import walkthrough
 from tests.server.harness import Service
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")])
 
+# Their programs run in order, in one folder, and print what the page says.
+WALKS = [ROOT / "docs" / "experiments.md"]
+
 
 def blocks(language: str) -> list[ParameterSet]:
     """The code blocks of a language on all pages, as test parameters named after page and line."""
     found = []
     for path in PAGES:
+        if path in WALKS and language == "python":
+            continue
         text = path.read_text()
         for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             line = text.count("\n", 0, match.start()) + 1
@@ -44,6 +50,12 @@ def test_programs_run(program: str, service: Service) -> None:
     assert "localhost:50051" in program, "it would reach no service of this test's"
     program = program.replace("localhost:50051", f"localhost:{service.port}")
     exec(compile(program, "docs", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("path", WALKS, ids=lambda path: path.name)
+def test_walks_print_what_they_say(path: Path, tmp_path: Path) -> None:
+    text = path.read_text()
+    assert walkthrough.ran(text, tmp_path) == text, f"run `python -m tests.walkthrough docs/{path.name}`"
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))

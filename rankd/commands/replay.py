@@ -237,13 +237,14 @@ def _nothing(path: str) -> NoReturn:
 @contextmanager
 def _progress(*, hidden: bool) -> Iterator[Callable[[int], None]]:
     """What is to be told how many rows there were so far."""
+    console = Console(stderr=True)
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.completed:,.0f} rows"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=hidden,
+        disable=hidden or not console.is_terminal,  # in a file it would be an empty line
     )
     with bar:
         task = bar.add_task("rows", total=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from simulator.environments.cold_start import ColdStart
 from simulator.environments.delayed import Delayed
+from simulator.environments.encoding import actions_of, context_of, named
 from simulator.environments.environment import Environment, EnvironmentSpecError, Round
 from simulator.environments.linear import Linear
 from simulator.environments.logistic import Logistic
@@ -28,6 +29,9 @@ __all__ = [
     "Nonstationary",
     "Round",
     "Slates",
+    "actions_of",
+    "context_of",
     "environment_of",
+    "named",
     "settings_of",
 ]
