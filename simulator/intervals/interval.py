@@ -6,7 +6,7 @@ Symbols as in `simulator.sample`: mu is the policy that logged, pi the one asked
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from simulator.sample import Sample
 
     Column = NDArray[np.float64]
+
+_BLOCK = 1 << 20  # rows; 8 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +160,16 @@ def check_rows(rows: Column, least: int) -> None:
     """
     if len(rows) < least:
         raise NotIdentifiable(f"{len(rows)} rows: this interval needs at least {least}")
+
+
+def deviation(rows: Column) -> float:
+    """The rows' standard deviation, with n - 1: as numpy's, without a second array as long as the rows.
+
+    >>> round(deviation(np.array([1.0, 2.0, 3.0, 4.0])), 6)
+    1.290994
+    """
+    n, mean, square = len(rows), rows.mean(), 0.0
+    for start in range(0, n, _BLOCK):
+        off = rows[start : start + _BLOCK] - mean
+        square += float(off @ off)
+    return sqrt(square / (n - 1))

@@ -6,7 +6,13 @@ from math import sqrt
 
 from scipy.special import stdtrit
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_rows,
+    deviation,
+)
 
 
 def normal(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
@@ -33,5 +39,5 @@ def normal(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     check_rows(rows, 2)
     n = len(rows)
     mean = float(rows.mean())
-    reach = float(stdtrit(n - 1, 1 - alpha / 2)) * float(rows.std(ddof=1)) / sqrt(n)
+    reach = float(stdtrit(n - 1, 1 - alpha / 2)) * deviation(rows) / sqrt(n)
     return ConfidenceInterval(mean - reach, mean + reach, alpha, "Student t")
