@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from simulator.evaluation import Estimate, refused
 from simulator.intervals import INTERVALS, ConfidenceInterval, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import MOST_UNSUPPORTED
@@ -216,3 +217,20 @@ def _student(
     reach = float(stdtrit(freedom, 1 - alpha / 2)) * sqrt(variance)
     method = f"Student t of {count} lives, over rows and between lives"
     return ConfidenceInterval(value - reach, value + reach, alpha, method)
+
+
+def estimate(found: Online | Refused) -> Estimate:
+    """Its value as other estimates have theirs."""
+    if not isinstance(found, Online):
+        return refused(found.reason)
+    ends = found.interval
+    return Estimate(found.value, ends.low, ends.high, ends.method, True, "")
+
+
+def versus(found: Online | Refused, alpha: float) -> Estimate:
+    """By how much it exceeds the log's mean; see `minus_logged`."""
+    if not isinstance(found, Online):
+        return refused(found.reason)
+    ends = minus_logged(found, alpha)
+    value = float((found.influence - found.reward).mean())
+    return Estimate(value, ends.low, ends.high, ends.method, True, "")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies import ModelSpec
-from simulator.evaluation import Estimate, mean, refused
-from simulator.life import Online, Refused, average, minus_logged
+from simulator.evaluation import mean
+from simulator.life import Online, Refused, average, estimate, versus
 from simulator.logs import Decided, DsjsonLog
 from simulator.met import rewards_met
 from simulator.online import Live, lives
+from simulator.reports.given import LivesInput
 from simulator.specs import policy_of
 
 if TYPE_CHECKING:
@@ -23,27 +24,8 @@ if TYPE_CHECKING:
     from simulator.online import Player
 
 
-@dataclass(frozen=True, slots=True)
-class Lives:
+class Lives(LivesInput):
     """What policies would earn live, from one log."""
-
-    log: str
-    """Its name."""
-    logged: Estimate
-    """The log's own mean reward."""
-    policies: Sequence[Online | Refused]
-    """One for each, in the order asked for; the mean of its lives."""
-    decided: int
-    """Decisions in the log, those without a final reward too."""
-    rows: int
-    """Those with one."""
-    alpha: float = 0.05
-    """Of all intervals."""
-
-    @property
-    def level(self) -> str:
-        """The intervals' level in words, "95 %"."""
-        return f"{100 * (1 - self.alpha):.4g} %"
 
     def to_dict(self, seconds: float | None = None) -> dict[str, Any]:
         """The object that `rankd replay --estimand online --json` prints, with the seconds that it took where they are given."""
@@ -74,23 +56,6 @@ class Lives:
         for what in ("rounds", "acceptance", "cut", "lives"):
             row[what] = getattr(each, what) if isinstance(each, Online) else None
         return row
-
-
-def estimate(found: Online | Refused) -> Estimate:
-    """Its value as other estimates have theirs."""
-    if not isinstance(found, Online):
-        return refused(found.reason)
-    ends = found.interval
-    return Estimate(found.value, ends.low, ends.high, ends.method, True, "")
-
-
-def versus(found: Online | Refused, alpha: float) -> Estimate:
-    """By how much it exceeds the log's mean; see `minus_logged`."""
-    if not isinstance(found, Online):
-        return refused(found.reason)
-    ends = minus_logged(found, alpha)
-    value = float((found.influence - found.reward).mean())
-    return Estimate(value, ends.low, ends.high, ends.method, True, "")
 
 
 def live(

@@ -55,7 +55,9 @@ def test_programs_run(program: str, service: Service) -> None:
 @pytest.mark.parametrize("path", WALKS, ids=lambda path: path.name)
 def test_walks_print_what_they_say(path: Path, tmp_path: Path) -> None:
     text = path.read_text()
-    assert walkthrough.ran(text, tmp_path) == text, f"run `python -m tests.walkthrough docs/{path.name}`"
+    assert walkthrough.ran(text, tmp_path) == text, (
+        f"run `python -m tests.walkthrough docs/{path.name}`"
+    )
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.comparison import Comparison
-    from simulator.lives import Lives
-    from simulator.reports import ReportInput
+    from simulator.reports import LivesInput, ReportInput
 
-    R = TypeVar("R", ReportInput, Lives)
+    R = TypeVar("R", ReportInput, LivesInput)
 
 
 def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
@@ -24,7 +23,7 @@ def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
     _write(found.report_input(), html, markdown, report, plots)
 
 
-def write_lives(given: Lives, report: Path | None, plots: Path | None) -> None:
+def write_lives(given: LivesInput, report: Path | None, plots: Path | None) -> None:
     """The same of policies that lived through the log."""
     from simulator.reports import lives_html, lives_markdown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.reports.given import PolicyInput, ReportInput
+from simulator.reports.given import LivesInput, PolicyInput, ReportInput
 from simulator.reports.lives import html as lives_html
 from simulator.reports.lives import markdown as lives_markdown
 from simulator.reports.page import html
@@ -10,6 +10,7 @@ from simulator.reports.plots import png
 from simulator.reports.table import markdown
 
 __all__ = [
+    "LivesInput",
     "PolicyInput",
     "ReportInput",
     "html",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from simulator.evaluation import Estimate, Evaluation
+    from simulator.life import Online, Refused
     from simulator.sample import Sample
 
 
@@ -98,3 +99,26 @@ class ReportInput:
     def bounded(self) -> bool:
         """Whether the range is one that a confidence sequence can be had from."""
         return all(map(isfinite, self.reward_range))
+
+
+@dataclass(frozen=True)
+class LivesInput:
+    """Policies that lived through one log (`simulator.online`), for the same."""
+
+    log: str
+    """The log's name, for the title."""
+    logged: Estimate
+    """The log's own mean reward."""
+    policies: Sequence[Online | Refused]
+    """One for each, in the order asked for; the mean of its lives."""
+    decided: int
+    """Decisions in the log, those without a final reward too."""
+    rows: int
+    """Those with one."""
+    alpha: float = 0.05
+    """Of all intervals."""
+
+    @property
+    def level(self) -> str:
+        """The intervals' level in words, "95 %"."""
+        return f"{100 * (1 - self.alpha):.4g} %"

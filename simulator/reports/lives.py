@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.life import Online
-from simulator.lives import Lives, estimate, versus
+from simulator.life import Online, estimate, versus
 from simulator.reports import curves, figures, page, words
 from simulator.reports.curves import Curve
 from simulator.reports.figures import Forest, Line, Lines, Row
@@ -17,6 +16,7 @@ from simulator.reports.table import plain, row
 if TYPE_CHECKING:
     from simulator.life import Refused
     from simulator.reports.figures import Figure
+    from simulator.reports.given import LivesInput
 
 COLOURS = 6  # that can be told apart; further policies are left out of the curves
 COLUMNS = ("policy", "by", "value", "interval", "minus the log", "rounds", "rows accepted")
@@ -24,14 +24,14 @@ COLUMNS = ("policy", "by", "value", "interval", "minus the log", "rounds", "rows
 LIVE = "What it would earn live in so many rounds, beginning untrained; more rounds have another value."
 
 
-def all_of(report: Lives) -> list[Figure]:
+def all_of(report: LivesInput) -> list[Figure]:
     """Every figure that there is."""
     found: list[Figure] = [_estimates(report), _differences(report)]
     learning = _learning(report)
     return found if learning is None else [*found, learning]
 
 
-def html(report: Lives) -> str:
+def html(report: LivesInput) -> str:
     """The page. Names and reasons are escaped."""
     summary = (
         f"{report.decided:,} decisions, {report.rows:,} of them with a final reward, which is "
@@ -45,7 +45,7 @@ def html(report: Lives) -> str:
     return page.document(f"Replay of {report.log}, online", summary, said, sections)
 
 
-def markdown(report: Lives) -> str:
+def markdown(report: LivesInput) -> str:
     """One row for each policy; what the figures mean stands below."""
     own = f"{words.number(report.logged.value)} ({words.interval(report.logged)})"
     lines = [
@@ -63,7 +63,7 @@ def markdown(report: Lives) -> str:
     return "\n".join(lines)
 
 
-def _cells(report: Lives) -> list[tuple[str, ...]]:
+def _cells(report: LivesInput) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for each in report.policies:
         if not isinstance(each, Online):
@@ -104,7 +104,7 @@ def _headline(found: Online | Refused) -> str:
     )
 
 
-def _estimates(report: Lives) -> Forest:
+def _estimates(report: LivesInput) -> Forest:
     rows = [figures.answer(each.name, estimate(each)) for each in report.policies]
     rows += [Row("the log itself"), figures.answer("mean reward", report.logged)]
     return Forest(
@@ -119,7 +119,7 @@ def _estimates(report: Lives) -> Forest:
     )
 
 
-def _differences(report: Lives) -> Forest:
+def _differences(report: LivesInput) -> Forest:
     rows = [
         figures.answer(each.name, versus(each, report.alpha), words.signed)
         for each in report.policies
@@ -136,7 +136,7 @@ def _differences(report: Lives) -> Forest:
     )
 
 
-def _learning(report: Lives) -> Lines | None:
+def _learning(report: LivesInput) -> Lines | None:
     """The mean of the accepted rewards so far, all policies over one axis."""
     lived = [each for each in report.policies if isinstance(each, Online)]
     if not lived:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.lives import Lives
 from simulator.reports import figures, lives, ticks, words
 from simulator.reports.figures import Bars, Figure, Forest, Lines
+from simulator.reports.given import LivesInput
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -37,7 +37,7 @@ STYLE = {
 }
 
 
-def png(report: ReportInput | Lives, folder: str | PathLike[str]) -> list[Path]:
+def png(report: ReportInput | LivesInput, folder: str | PathLike[str]) -> list[Path]:
     """Draws every figure into a folder, which is made if it is not there; returns the files.
 
     Each file carries its figure's text for those who do not see it as the PNG's Description.
@@ -49,7 +49,7 @@ def png(report: ReportInput | Lives, folder: str | PathLike[str]) -> list[Path]:
     matplotlib, figure_class = _matplotlib()
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
-    drawn = lives.all_of(report) if isinstance(report, Lives) else figures.all_of(report)
+    drawn = lives.all_of(report) if isinstance(report, LivesInput) else figures.all_of(report)
     files = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the page has the name.
