@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WIDE, NARROW, HEIGHT = 860, 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 28, 34, 48
 ROW, SPACE = 26, 16
-LABELS, FIGURES = 150, 220  # columns of a forest plot, beside the intervals
+LABELS, FIGURES = 150, 270  # columns of a forest plot, beside the intervals
 REASON = 100  # characters of a line
 
 
