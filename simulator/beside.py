@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.estimators import DR, IPS
+from simulator.estimators import DM, DR, IPS
 from simulator.intervals import INTERVALS, ConfidenceInterval, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.targets import FROZEN
@@ -56,6 +56,7 @@ def interval_beside(
         NotIdentifiable: this method does not hold here, or the log lacks what it needs; the message says what would do.
         ValueError: there is no such interval.
     """
+    scatter_tells(estimator)
     learned = estimand != FROZEN
     generator = np.random.default_rng(_SEED)
     evidence = Evidence(influence, sample, reward_range, None, learned, generator)
@@ -70,6 +71,21 @@ def interval_beside(
         except NotIdentifiable:
             pass  # without pmfs; the next one says what it is
     return INTERVALS["normal"](evidence, alpha)
+
+
+def scatter_tells(estimator: Estimator[Sample]) -> None:
+    """Raises NotIdentifiable where the rows' scatter says nothing of the estimate's error: the direct method's error is its model's. Its
+    Student interval held the value in 12 to 15% of simulated logs instead of 95% (frozen policy, uniform log, 600 rows).
+    """
+    if isinstance(estimator, DM) or getattr(estimator, estimator.tuned or "", None) == 0:
+        raise NotIdentifiable(
+            f"{estimator.name} is as wrong as its model, which its rows do not tell; take dr for an interval"
+        )
+
+
+def rests_on_range(method: str) -> bool:
+    """Whether an interval, by what it calls its method, holds only if no reward can be outside the range."""
+    return method.startswith(("Clopper-Pearson", "confidence sequence", "empirical"))
 
 
 def _check(method: str, estimator: Estimator[Sample], *, learned: bool) -> None:

@@ -125,7 +125,8 @@ def compare(
         policies: as the command line spells them, or targets of your own; the first is the one that others are compared with.
         estimators: by name; the first is the one that differences are of. See `simulator.estimators`.
         estimand: of policies that are spelled: "trained_on_log", which is not what they would earn live, or "frozen".
-        reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them.
+        reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them, which policies that learn then know
+            beforehand, and which intervals that rest on it do not hold for.
         min_exploration: share of decisions that is spread over all actions.
         standardise: whether numbers are standardised on the way, as in the service.
         reward_model: the policy whose expectations dm, dr and their kin use.
@@ -146,7 +147,8 @@ def compare(
         raise ValueError(
             f"estimator {unknown[0]!r}: there is none; known are {', '.join(ESTIMATORS)}"
         )
-    limits = reward_range or log.reward_range or rewards_met(log)
+    known = reward_range or log.reward_range
+    limits = known or rewards_met(log)
     settings = {
         "standardise": standardise,
         "min_exploration": min_exploration,
@@ -162,5 +164,14 @@ def compare(
     if not found.matured:
         raise ValueError("there is no decision with a final reward in this log")
     mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
-    results = conclude(found, mrdr, estimators, limits, alpha=alpha, force=force, interval=interval)
+    results = conclude(
+        found,
+        mrdr,
+        estimators,
+        limits,
+        alpha=alpha,
+        force=force,
+        interval=interval,
+        range_met=known is None,
+    )
     return Comparison(log.name, found, results, limits, alpha)

@@ -7,14 +7,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.estimators import MRDR
-from simulator.evaluation import Estimate, difference, evaluate, logged
+from simulator.evaluation import Estimate, difference, evaluate, logged, refused
 from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from simulator.evaluation import Evaluation
-    from simulator.replay import Pass
+    from simulator.replay import Pass, Replayed
     from simulator.sample import Sample
 
 
@@ -34,16 +34,18 @@ def conclude(
     alpha: float,
     force: bool,
     interval: str | None,
+    range_met: bool = False,
     doubt: str = "",
 ) -> list[Result]:
     """What is said of each policy.
 
     Args:
         mrdr: for each policy its sample with the q that was fitted for it; empty if mrdr was not asked for.
+        range_met: whether `limits` are but the rewards that were met.
         doubt: why the policy that ran is not to be believed.
     """
     samples = mrdr if estimators[0] == MRDR.name else [one.sample for one in found.replayed]
-    results = []
+    results: list[Result] = []
     for i, one in enumerate(found.replayed):
         estimand = one.target.estimand
         evaluation = evaluate(
@@ -55,15 +57,33 @@ def conclude(
             alpha=alpha,
             force=force,
             interval=interval,
+            range_met=range_met,
             own={MRDR.name: mrdr[i]} if mrdr else None,
         )
         if doubt and estimand == AS_SERVED:
             evaluation = _doubted(evaluation, doubt, force=force)
         versus = None
-        if i and not evaluation.reason:
-            versus = difference(samples[i], samples[0], estimators[0], alpha)
+        if i:
+            why = _reason(found.replayed[0], results[0]) or evaluation.reason
+            versus = _versus(samples[i], samples[0], estimators[0], alpha, why, force=force)
         results.append(Result(evaluation, versus))
     return results
+
+
+def _reason(first: Replayed, result: Result) -> str:
+    """Why nothing can be compared with the first policy; "" if it can."""
+    reason = result.evaluation.reason
+    return reason and f"the first policy, {first.target.name}, is refused: {reason}"
+
+
+def _versus(
+    one: Sample, first: Sample, name: str, alpha: float, reason: str, *, force: bool
+) -> Estimate:
+    """The difference, unless one of the two should not be believed."""
+    if reason and not force:
+        return refused(reason)
+    found = difference(one, first, name, alpha)
+    return replace(found, identifiable=False, reason=reason) if reason else found
 
 
 def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
@@ -72,7 +92,7 @@ def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
     def marked(each: Estimate) -> Estimate:
         if force:
             return replace(each, identifiable=False, reason=reason)
-        return Estimate(None, None, None, "", False, reason)
+        return refused(reason)
 
     found = {name: marked(each) for name, each in evaluation.estimators.items()}
     return replace(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.beside import interval_beside
+from simulator.beside import interval_beside, rests_on_range, scatter_tells
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _UNTUNED = (
     "not tuned: the policy learned on the way, and rows on which it knew little would choose a setting that cuts away "
     "what it did later"
+)
+
+_RANGE_MET = (
+    "the interval takes rewards to lie between the least and the greatest that were met, and misses the value more often where "
+    "greater ones are possible: say the reward range"
 )
 
 
@@ -93,6 +98,7 @@ def evaluate(
     alpha: float = 0.05,
     force: bool = False,
     interval: str | None = None,
+    range_met: bool = False,
     own: Mapping[str, Sample] | None = None,
 ) -> Evaluation:
     """Every estimator's answer.
@@ -108,6 +114,7 @@ def evaluate(
         force: whether to give numbers that should not be believed, too.
         interval: by name; see `simulator.intervals`. None for the one that suits the estimator. Where it does not hold, there is
             a value without interval, and the reason.
+        range_met: whether `reward_range` is but that of the rewards that were met. An interval that rests on it says so.
         own: the samples of estimators that have a q of their own (mrdr), of the same rows.
 
     Raises:
@@ -123,9 +130,14 @@ def evaluate(
         valued = reason if silent else _valued(name, samples[name], estimand)
         if not found:
             versus = _versus(valued, alpha, reason)
-        found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
+        each = _estimate(valued, estimand, reward_range, alpha, reason, interval)
+        found[name] = _noted(each) if range_met and rests_on_range(each.interval) else each
         del valued
     return Evaluation(len(sample), found, versus, overlap, reason)
+
+
+def _noted(each: Estimate) -> Estimate:
+    return replace(each, reason="; ".join(filter(None, (each.reason, _RANGE_MET))))
 
 
 def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Estimate:
@@ -138,6 +150,7 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         return refused(f"{name} has a setting that differs between policies")
     estimator = create(name)
     try:
+        scatter_tells(estimator)
         return mean(estimator.influence(one) - estimator.influence(other), alpha)
     except NotIdentifiable as error:
         return refused(str(error))
@@ -178,8 +191,6 @@ def _estimate(
             estimator, rows, influence, estimand, reward_range, alpha, method
         )
     except NotIdentifiable as error:
-        if method is None:
-            return refused(str(error))
         return Estimate(value, None, None, "", not reason, reason or str(error), setting)
     low, high = interval.low, interval.high
     return Estimate(value, low, high, interval.method, not reason, reason or note, setting)
@@ -203,5 +214,10 @@ def _tuned(name: str) -> bool:
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
         return refused(valued)
+    try:
+        scatter_tells(valued.estimator)
+    except NotIdentifiable as error:
+        value = float((valued.influence - valued.rows.reward).mean())
+        return Estimate(value, None, None, "", not reason, reason or str(error))
     found = mean(valued.influence - valued.rows.reward, alpha)
     return replace(found, identifiable=not reason, reason=reason or found.reason)

@@ -85,7 +85,7 @@ def live(
         log: see `simulator.open_log`.
         policies: as the command line spells them.
         seeds: how often each lives through the log, all in one pass.
-        reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them.
+        reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them, which policies then know beforehand.
         min_exploration: share of decisions that is spread over all actions.
         standardise: whether numbers are standardised on the way, as in the service.
         reward_model: the policy whose expectations DR-ns uses.

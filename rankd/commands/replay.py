@@ -174,6 +174,7 @@ def _estimated(
     results = conclude(
         found, mrdr, asked.estimators, limits,
         alpha=asked.alpha, force=asked.force, interval=asked.interval, doubt=reason,
+        range_met=asked.reward_range is None and log.reward_range is None,
     )  # fmt: skip
     return _tell(path, found, results, limits, seconds, asked, told_more)
 

@@ -45,6 +45,9 @@ def show(report: dict[str, Any], found: Pass, alpha: float) -> None:
         if "vs_first" in row:
             table.add_row("minus the first policy", *cells(row["vs_first"]), style="bold")
         console.print(table)
+        for name, each in row["estimators"].items():
+            if each["reason"] and each["interval"] and each["identifiable"]:
+                console.print(f"{name}: {each['reason']}.", highlight=False)
         console.print(
             f"worth {row['ess'] or 0:,.0f} rows of its own; greatest weight {row['max_weight'] or math.inf:.3g}, "
             f"mean {row['mean_weight'] or math.nan:.3f}\n"

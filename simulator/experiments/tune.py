@@ -7,6 +7,7 @@ they would have live.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from policies import PolicyError
 from simulator.estimators import ESTIMATORS
 from simulator.experiments.ask import Ask, Question
 from simulator.experiments.choice import choose
+from simulator.experiments.cut import Part
 from simulator.experiments.fingerprint import survey
 from simulator.experiments.grid import candidates_of, same
 from simulator.experiments.run import run
 from simulator.experiments.tuning import Compared, Tuning, Valued
-from simulator.met import widened
+from simulator.met import rewards_met, widened
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, TRAINED_ON_LOG
 
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
 CHOOSE_ON = 0.6
 """Share of the decisions to choose on, unless one says otherwise."""
 ESTIMATOR_NAMES = tuple(
-    name for name, cls in ESTIMATORS.items() if cls.tuned is None and name != "mrdr"
+    name for name, cls in ESTIMATORS.items() if cls.tuned is None and name not in ("mrdr", "dm")
 )
-"""Estimators that candidates can be compared by: those with no setting of their own, which would have to be chosen, too."""
+"""Estimators that candidates can be compared by: those with no setting of their own, which would have to be chosen, too, and whose
+rows tell their error, as those of dm do not."""
 # Of the draws that tell luck; nothing that is chosen or valued depends on it.
 _SEED = 1
 
@@ -105,7 +108,10 @@ def tune(
     tell(0, total)
     with source.open() as log:
         known = survey(log)
-        limits = reward_range or log.reward_range or widened(known.low, known.high)
+        cut = known.decided if score_on_chosen else int(choose_on * known.decided)
+        limits = early = reward_range or log.reward_range
+        if limits is None or early is None:  # what is chosen must not hang on rewards after the cut
+            limits, early = widened(known.low, known.high), rewards_met(Part(log, 0, cut))
     question = Question(
         estimand,
         estimator,
@@ -116,18 +122,22 @@ def tune(
         alpha,
         force,
     )
+    choosing = replace(question, reward_range=early)
     for each in candidates:  # what cannot be is said before the first pass
         _build(question, each)
-    cut = known.decided if score_on_chosen else int(choose_on * known.decided)
     begin = int(choose_on * cut) if estimand == FROZEN else 0
     if not begin < cut or not (score_on_chosen or cut < known.decided):
         raise NothingToChooseError(
             f"{known.decided} decisions: too few to choose on {choose_on:g} of them"
         )
-    experiment = {"log": known.facts, "question": question.facts, "begin": begin, "cut": cut}
-
-    def ask(which: Sequence[Candidate], first: int, last: int | None) -> Ask:
-        return Ask(source, known, question, tuple(which), first, last)
+    experiment = {
+        "log": known.facts,
+        "question": question.facts,
+        "choosing": choosing.facts,
+        "begin": begin,
+        "cut": cut,
+    }
+    until = None if score_on_chosen else cut
 
     def done(trials: Sequence[Ask], before: int) -> list[dict[str, Any]]:
         return run(
@@ -138,12 +148,11 @@ def tune(
             progress=lambda part: tell(before + part, total),
         )
 
-    compared = done(
-        [ask([each], begin, None if score_on_chosen else cut) for each in candidates], 1
-    )
+    compared = done([Ask(source, known, choosing, (each,), begin, until) for each in candidates], 1)
     choice = _chosen(candidates, compared)
     finalists = _finalists(candidates, choice)
-    last = ask([candidates[i] for i in finalists.values()], begin if score_on_chosen else cut, None)
+    those = tuple(candidates[i] for i in finalists.values())
+    last = Ask(source, known, question, those, begin if score_on_chosen else cut, None)
     (valued,) = done([last], 1 + len(candidates))
     first = compared[choice.winner]
     told = [

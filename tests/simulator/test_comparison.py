@@ -1,0 +1,101 @@
+"""What is said of several policies on one log, and what is not said because it would not hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from simulator import ArraysLog, Opened, compare, live, tune
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+N = 600
+MOSTLY_THE_FIRST = np.tile([0.998, 0.002], (N, 1))
+
+
+def arrays(seed: int, rows: int = N, **changes: Any) -> dict[str, NDArray[Any]]:
+    """A uniform log of two actions, of which the one with the context's sign pays more often."""
+    rng = np.random.default_rng(seed)
+    x, action = rng.standard_normal((rows, 1)), rng.integers(2, size=rows)
+    reward = (rng.random(rows) < 0.3 + 0.4 * (action == (x[:, 0] > 0))).astype(float)
+    pi_b = np.full((rows, 2), 0.5)
+    return {"context": x, "action": action, "reward": reward, "pi_b": pi_b, **changes}
+
+
+def rarely() -> ArraysLog:
+    """The same rewards, from a log that tells next to nothing of its second action."""
+    return ArraysLog(arrays(1, action=np.arange(N) % 100 // 99, pi_b=MOSTLY_THE_FIRST))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_is_compared_with_a_refused_policy(force: bool) -> None:
+    found = compare(
+        rarely(), ["uniform", "epsilon_greedy:epsilon=0"], min_exploration=0.0, force=force
+    )
+    first, second = found.results
+    assert first.evaluation.reason
+    versus = second.vs_first
+    assert versus is not None
+    assert not versus.identifiable
+    assert versus.reason
+    assert (versus.value is None) is not force
+
+
+def test_every_policy_but_the_first_is_compared_with_it() -> None:
+    found = compare(ArraysLog(arrays(1)), ["uniform", "linucb", "epsilon_greedy"])
+    assert [result.vs_first is None for result in found.results] == [True, False, False]
+
+
+def test_dm_has_a_value_and_no_interval() -> None:
+    """Its scatter is its model's, and knows nothing of the model's error."""
+    found = compare(ArraysLog(arrays(1)), ["uniform", "linucb"], estimators=["dm", "dr"])
+    for result in found.results:
+        dm, dr = result.evaluation.estimators["dm"], result.evaluation.estimators["dr"]
+        assert dm.value is not None
+        assert dm.low is None
+        assert "model" in dm.reason
+        assert dr.low is not None
+        assert result.evaluation.vs_logged.low is None
+    assert found.results[1].vs_first is not None
+    assert found.results[1].vs_first.low is None
+
+
+@pytest.mark.parametrize(
+    ("known", "said"), [((0.0, 1.0), False), (None, True)], ids=["said", "met"]
+)
+def test_an_interval_that_rests_on_a_range_that_was_only_met_says_so(
+    known: tuple[float, float] | None, said: bool
+) -> None:
+    found = compare(
+        ArraysLog(arrays(1)),
+        ["uniform"],
+        estimand="frozen",
+        estimators=["ips", "snips"],
+        reward_range=known,
+    )
+    ips, snips = found.results[0].evaluation.estimators.values()
+    assert ips.identifiable
+    assert ("say the reward range" in ips.reason) is said
+    assert not snips.reason  # Student's t asks for no range
+
+
+def test_rewards_after_the_cut_do_not_change_what_is_chosen() -> None:
+    """mf clips rewards to their range, so it would see a late outlier in its range."""
+    last = arrays(1)["reward"].copy()
+    last[-1] = 100.0
+    usual, outlier = (
+        tune(Opened(ArraysLog(given)), ["mf", "uniform"], estimator="ips").candidates
+        for given in (arrays(1), arrays(1, reward=last))
+    )
+    assert [each.estimate for each in usual] == [each.estimate for each in outlier]
+
+
+def test_the_same_from_python_as_from_the_command() -> None:
+    found = live(ArraysLog(arrays(1)), ["linucb"], seeds=2, reward_range=(0.0, 1.0)).to_dict()
+    (row,) = found["policies"]
+    assert row["estimand"] == "online"
+    assert row["lives"] == 2
+    assert row["estimators"]["rejection"]["low"] < row["estimators"]["rejection"]["value"]
