@@ -24,12 +24,27 @@ if TYPE_CHECKING:
 
 # What other tables do not have.
 COLUMNS = frozenset(
-    {"app", "slot", "action", "reward", "actions", "pmf", "context", "action_features"}
+    {
+        "event_id",
+        "app",
+        "slot",
+        "action",
+        "propensity",
+        "reward",
+        "actions",
+        "pmf",
+        "context",
+        "action_features",
+    }
 )
 
 
+class ExportedRow(dict[str, Any]):
+    """A row of such a file, by column: a type of its own, since other tables may have columns of the same names."""
+
+
 class RankdTableLog(FileLog):
-    """A Parquet export of rankd: see `events.Log`. `Decided.raw` is the row.
+    """A Parquet export of rankd: see `events.Log`. `Decided.raw` is an ExportedRow.
 
     Args:
         app: its rows only. May be left out where the file has one app.
@@ -90,13 +105,16 @@ def _decided(row: dict[str, Any], number: int) -> Decided:
         row["actions"].index(row["action"]),
         np.array(row["pmf"]),
         probability(row["propensity"], "propensity"),
-        raw=row,
+        raw=ExportedRow(row),
         at=number,
     )
 
 
 def _add(named: Named, text: str) -> None:
     """Features as `server.exports.features.as_objects` writes them: {namespace: {name: value}}, or a list of such objects."""
-    for namespace, objects in json.loads(text).items():
+    spaces = json.loads(text)
+    if not isinstance(spaces, dict):
+        raise ValueError(f"features are {text}: must be an object of namespaces")
+    for namespace, objects in spaces.items():
         for one in objects if isinstance(objects, list) else [objects]:
             named.json(one, namespace=namespace, private=False)
