@@ -190,6 +190,15 @@ class CsvLog(TableLog):
     def header(self) -> list[str]:
         return next(self._cells(), (0, []))[1]
 
+    def events(self) -> Iterator[Event]:
+        """A last line without an end may have been cut within its last cell, which then says something else, or nothing."""
+        try:
+            yield from super().events()
+        except LogFormatError:
+            if not self._ending:
+                raise
+            self.cut_short()
+
     def rows(self) -> Iterator[tuple[int, Row]]:
         cells = self._cells()
         _, header = next(cells, (0, []))
@@ -198,6 +207,7 @@ class CsvLog(TableLog):
                 if len(row) < len(header) and self._ending:
                     self.cut_short()
                     return
+                self._ending = False  # more cells than columns come of no cut
                 raise LogFormatError(
                     f"{self.name}, line {number}: {len(row)} cells, {len(header)} columns; quote what has a separator in it"
                 )
