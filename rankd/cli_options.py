@@ -38,9 +38,7 @@ def _jobs(value: int) -> int:
 
 Jobs = Annotated[
     int,
-    typer.Option(
-        min=-1, callback=_jobs, help="Processes at work; -1: as many as there are cores."
-    ),
+    typer.Option(min=-1, callback=_jobs, help="Processes at work; -1: as many as there are cores."),
 ]
 Resume = Annotated[
     Path | None,

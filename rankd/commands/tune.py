@@ -68,16 +68,8 @@ def tune(
     as_json: bool,
 ) -> int:
     check_alpha(alpha)
-    if report is not None and not report.parent.is_dir():
-        fail(f"--report {report}: there is no folder {report.parent}")
-    if score_on_chosen and choose_on not in (None, 1.0):
-        fail("--score-on-chosen: takes all rows for both; leave --choose-on out")
-    if choose_on == 1.0 and not score_on_chosen:
-        fail(
-            "--choose-on 1: leaves no row to value the best on, and on the rows that it was chosen on its value is too high, as it was "
-            f"chosen for being high. Leave some (--choose-on {CHOOSE_ON:g}), or see it all the same, marked: --score-on-chosen"
-        )
-    share = CHOOSE_ON if score_on_chosen or choose_on is None else choose_on
+    _check_report(report)
+    share = _share(choose_on, score_on_chosen=score_on_chosen)
     try:
         with bar("passes over the log", hidden=as_json) as tell:
             found = search(
@@ -114,6 +106,24 @@ def tune(
     if report is not None:
         _write(report, markdown(found, path))
     return 0
+
+
+def _share(choose_on: float | None, *, score_on_chosen: bool) -> float:
+    """Of the decisions, to choose on."""
+    if score_on_chosen and choose_on not in (None, 1.0):
+        fail("--score-on-chosen: takes all rows for both; leave --choose-on out")
+    if choose_on == 1.0 and not score_on_chosen:
+        fail(
+            "--choose-on 1: leaves no row to value the best on, and on the rows that it was chosen on its value is too high, as it was "
+            f"chosen for being high. Leave some (--choose-on {CHOOSE_ON:g}), or see it all the same, marked: --score-on-chosen"
+        )
+    return CHOOSE_ON if score_on_chosen or choose_on is None else choose_on
+
+
+def _check_report(report: Path | None) -> None:
+    """Refuses a place for which nothing can be written, before hours of work for it."""
+    if report is not None and not report.parent.is_dir():
+        fail(f"--report {report}: there is no folder {report.parent}")
 
 
 def _write(report: Path, text: str) -> None:

@@ -9,7 +9,8 @@ from simulator.logs.rankd_table import ExportedRow
 if TYPE_CHECKING:
     from simulator.logs.events import Decided
 
-_NAMED = frozenset({"epoch", "model_version"})  # columns of rankd's Parquet; someone may have left them out
+# Columns of rankd's Parquet, which someone may have left out.
+_NAMED = frozenset({"epoch", "model_version"})
 
 
 def deciding_model(decision: Decided) -> str | None:
@@ -21,7 +22,7 @@ def deciding_model(decision: Decided) -> str | None:
     if raw is None or isinstance(raw, str):
         return None
     if isinstance(raw, ExportedRow):
-        return _version(raw["epoch"], raw["model_version"]) if _NAMED <= raw.keys() else None
+        return _version(raw["epoch"], raw["model_version"]) if raw.keys() >= _NAMED else None
     if isinstance(raw, dict):
         state = raw.get("VWState")
         return str(state["m"]) if isinstance(state, dict) and "m" in state else None

@@ -186,6 +186,7 @@ class CsvLog(TableLog):
     """A CSV file, or one with tabs where its name ends in .tsv; packed by gzip if need be."""
 
     what = "line"
+    _ending = False  # whether the line that was read last may not be all there
 
     def header(self) -> list[str]:
         return next(self._cells(), (0, []))[1]
