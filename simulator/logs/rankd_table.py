@@ -24,19 +24,10 @@ if TYPE_CHECKING:
 
 # What other tables do not have.
 COLUMNS = frozenset(
-    {
-        "event_id",
-        "app",
-        "slot",
-        "action",
-        "propensity",
-        "reward",
-        "actions",
-        "pmf",
-        "context",
-        "action_features",
-    }
+    {"app", "slot", "action", "reward", "actions", "pmf", "context", "action_features"}
 )
+# What is read besides.
+_NEEDED = frozenset({"event_id", "propensity"})
 
 
 class ExportedRow(dict[str, Any]):
@@ -64,8 +55,13 @@ class RankdTableLog(FileLog):
     ) -> None:
         super().__init__(path, reward_range)
         self.app = app
-        if not is_export(parquet_columns(self.name)):
+        columns = parquet_columns(self.name)
+        if not is_export(columns):
             raise LogFormatError(f"{self.name}: not a Parquet export of rankd")
+        if missing := sorted(_NEEDED.difference(columns)):
+            raise LogFormatError(
+                f"{self.name}: a Parquet export of rankd without its column {', '.join(missing)}; export it again (rankd log export)"
+            )
 
     def events(self) -> Iterator[Event]:
         app = self.app
