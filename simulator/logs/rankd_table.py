@@ -113,4 +113,8 @@ def _add(named: Named, text: str) -> None:
         raise ValueError(f"features are {text}: must be an object of namespaces")
     for namespace, objects in spaces.items():
         for one in objects if isinstance(objects, list) else [objects]:
+            if not isinstance(one, dict):
+                raise ValueError(
+                    f"features of namespace {namespace!r} are {one!r}: must be an object"
+                )
             named.json(one, namespace=namespace, private=False)

@@ -235,9 +235,9 @@ def test_a_rounded_log_has_its_interval(tmp_path: Path) -> None:
 
 
 def test_no_weight_at_all_is_0_and_not_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    estimate = {"value": 0.0, "low": None, "high": None, "identifiable": True}
+    estimate: dict[str, Any] = {"value": 0.0, "low": None, "high": None, "identifiable": True}
     estimate |= {"interval": "", "reason": "", "setting": ""}
-    row = {"policy": "p", "estimand": "frozen", "estimators": {"ips": estimate}}
+    row: dict[str, Any] = {"policy": "p", "estimand": "frozen", "estimators": {"ips": estimate}}
     row |= {"vs_logged": estimate, "ess": 0.0, "max_weight": 0.0, "mean_weight": 0.0}
     own = {"n": 1, "value": 0.0, "low": None}
     show({"logged": own, "policies": [row]}, Pass([], 1, 1), 0.05)

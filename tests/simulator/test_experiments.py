@@ -238,7 +238,12 @@ def test_the_code_of_the_fold_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials on a log of rankd's own fold it."""
     read: list[Path] = []
     whole = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: [read.append(path), whole(path)][1])
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
     code_version.__wrapped__()
     assert {"policies", "simulator", "fold"} <= {path.parent.name for path in read}
 
