@@ -28,8 +28,17 @@ Standardise = Annotated[
 Cache = Annotated[
     Path | None, typer.Option(help="Where downloads are kept. Default: the user's cache.")
 ]
+
+
+def _jobs(value: int) -> int:
+    if not value:
+        raise typer.BadParameter("0 processes do nothing; give 1 or more, or -1 for every core")
+    return value
+
+
 Jobs = Annotated[
-    int, typer.Option(min=-1, help="Processes at work; -1: as many as there are cores.")
+    int,
+    typer.Option(min=-1, callback=_jobs, help="Processes at work; -1: as many as there are cores."),
 ]
 Resume = Annotated[
     Path | None,

@@ -98,8 +98,9 @@ def empirical_likelihood_interval(
 
     Raises:
         NotIdentifiable: there are no rows; w_max is infinite, so pi takes actions that mu never could; no
-            reweighting gives a mean weight of 1, so the propensities cannot be those that were played.
-        ValueError: an argument is out of its range, or a row's weight or reward is outside the stated one.
+            reweighting gives a mean weight of 1, so the propensities cannot be those that were played; the range of
+            weights does not hold 1, or not those that were met, so propensities and pmfs contradict each other.
+        ValueError: an argument is out of its range, or a row's reward is outside the stated one.
     """
     r_min, r_max = reward_range
     _check(ips, w_min, w_max, r_min, r_max, alpha)
@@ -160,15 +161,16 @@ def _check(ips: Ips, w_min: float, w_max: float, r_min: float, r_max: float, alp
             "unknown; log with some exploration over all actions"
         )
     if not (0 <= w_min <= 1 + _ROUNDING and w_max >= 1 - _ROUNDING):  # NaN compares false
-        raise ValueError(
+        raise NotIdentifiable(
             f"weight range ({w_min}, {w_max}): must hold 1, because pi and mu both sum to 1"
         )
     if not ips.n:
         raise NotIdentifiable("there are no rows yet")
     if ips.min_weight < w_min * (1 - _ROUNDING) or ips.max_weight > w_max * (1 + _ROUNDING):
-        raise ValueError(
+        raise NotIdentifiable(
             f"weights from {ips.min_weight} to {ips.max_weight} were met, outside ({w_min}, {w_max}): "
-            "take the range from the logged pmfs, over all rows and actions (weight_range)"
+            "the logged propensities are not what the pmfs say (rankd validate), or the range is not that of all rows and "
+            "actions (weight_range)"
         )
     slack = _ROUNDING * (r_max - r_min)
     if ips.min_reward < r_min - slack or ips.max_reward > r_max + slack:

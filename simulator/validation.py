@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from simulator.logs.events import Decided, Matured
+from simulator.logs.events import CLOSE, Decided, Matured
 from simulator.propensities import Drift, Propensities
 from simulator.support import Support, at_best
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from simulator.logs.events import Event, Log
 
 _HASH = (1 << 64) - 1
-# How far a propensity may be from the pmf's: logs round one of them to four digits.
-_CLOSE = 1e-2
+# How far a small propensity may be from the pmf's: logs round one of them to four digits.
 _ROUNDING = 1e-4
 
 
@@ -119,7 +118,7 @@ class Validation:
         if event.pmf is not None:
             self.whole += 1
             pmf = event.pmf.tolist()
-            if not isclose(pmf[event.chosen], event.propensity, rel_tol=_CLOSE, abs_tol=_ROUNDING):
+            if not isclose(pmf[event.chosen], event.propensity, rel_tol=CLOSE, abs_tol=_ROUNDING):
                 self.contradictions += 1
                 self.contradiction = self.contradiction or event
             if pmf[event.chosen] > 0:
@@ -143,6 +142,7 @@ class Validation:
     def finish(self) -> None:
         """Once all events have been taken in."""
         self.weight.variance = max(self.weight.variance, self._met)
+        # Two of n names have one hash by chance with probability n^2 / 2^65: 3e-6 of ten million.
         names = np.asarray(self._names)
         self.duplicates = len(names) - len(np.unique(names))
 

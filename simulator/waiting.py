@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from policies import PolicyError
 from simulator.logs.events import LogFormatError
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def expected(model: Model, decision: Decided) -> NDArray[np.float64]:
     """The reward that the reward model expects of each action, [K].
 
     Raises:
-        ValueError: its policy expects none.
+        PolicyError: its policy expects none.
     """
     found = model.expected(decision.context, decision.actions)
     if found is None:
-        raise ValueError(
-            f"{model.policy.name} expects no rewards, so it cannot be the reward model"
+        raise PolicyError(
+            f"{model.policy.name} expects no rewards, so it cannot be the reward model; take another (--reward-model)"
         )
     return found

@@ -13,6 +13,12 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def check_alpha(alpha: float) -> None:
+    """Refuses, before anything is read, a share of missed logs that is none."""
+    if not 0 < alpha < 1:  # NaN compares false
+        fail(f"--alpha {alpha:g}: must be in (0, 1), as .05 for intervals that hold in 95% of logs")
+
+
 def plain(text: str) -> str:
     """Text from outside, safe to show: an id may hold newlines and a terminal's control sequences.
 

@@ -51,8 +51,10 @@ def _group(each: Versions) -> dict[str, Any]:
 
 
 def _lags(lags: list[Lag]) -> dict[str, Any]:
-    """Median, 95% and greatest of each kind of lag."""
+    """Median, 95% and greatest of each kind of lag; {} where there is none."""
     found: dict[str, Any] = {}
+    if not lags:
+        return found
     for name, column in zip(("decisions", "rewards", "seconds"), np.array(lags).T, strict=True):
         values = np.quantile(column, _QUANTILES, method="inverted_cdf").tolist()
         found[name] = dict(zip(("median", "p95", "max"), values, strict=True))
@@ -87,6 +89,8 @@ def show_served(told: dict[str, Any], alpha: float) -> None:
         value, ends, _ = cells(each["reward"])
         table.add_row(f"{first} to {last}", f"{each['n']:,}", value, ends)
     console.print(table)
+    if not told["lag"]:
+        return
     lags = Table(title="how far the model was behind", title_justify="left")
     for column in ("in", "median", "95%", "most"):
         lags.add_column(column, justify="right" if column != "in" else "left")

@@ -49,9 +49,14 @@ def show(report: dict[str, Any], found: Pass, alpha: float) -> None:
             if each["reason"] and each["interval"] and each["identifiable"]:
                 console.print(f"{name}: {each['reason']}.", highlight=False)
         console.print(
-            f"worth {row['ess'] or 0:,.0f} rows of its own; greatest weight {row['max_weight'] or math.inf:.3g}, "
-            f"mean {row['mean_weight'] or math.nan:.3f}\n"
+            f"worth {_known(row['ess'], 0.0):,.0f} rows of its own; greatest weight "
+            f"{_known(row['max_weight'], math.inf):.3g}, mean {_known(row['mean_weight'], math.nan):.3f}\n"
         )
+
+
+def _known(value: float | None, otherwise: float) -> float:
+    """A number that JSON may not have had."""
+    return otherwise if value is None else value
 
 
 def cells(each: dict[str, Any]) -> tuple[str, str, str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
 
 from policies import PolicyError
-from rankd.commands import fail
+from rankd.commands import check_alpha, fail
 from rankd.commands.progress import bar
 from rankd.commands.replay_log import open_any
-from rankd.commands.sources import UNREADABLE
+from rankd.commands.sources import UNREADABLE, note_if_short
 from rankd.commands.tune_show import markdown, show
 from simulator.experiments import CHOOSE_ON, NothingToChooseError, StoreError
 from simulator.experiments import tune as search
@@ -33,11 +33,17 @@ class AnyLog:
     path: str
     app: str | None
     columns: str | None
+    _read: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    # The path, once it was read: what was not all there is said once, not again by each trial.
 
     @contextmanager
     def open(self) -> Iterator[Log]:
         with ExitStack() as stack:
-            yield open_any(self.path, self.app, self.columns, stack)
+            log = open_any(self.path, self.app, self.columns, stack)
+            yield log
+            if self.path not in self._read:
+                self._read.add(self.path)
+                note_if_short(log)
 
 
 def tune(
@@ -61,14 +67,9 @@ def tune(
     report: Path | None,
     as_json: bool,
 ) -> int:
-    if score_on_chosen and choose_on not in (None, 1.0):
-        fail("--score-on-chosen: takes all rows for both; leave --choose-on out")
-    if choose_on == 1.0 and not score_on_chosen:
-        fail(
-            "--choose-on 1: leaves no row to value the best on, and on the rows that it was chosen on its value is too high, as it was "
-            f"chosen for being high. Leave some (--choose-on {CHOOSE_ON:g}), or see it all the same, marked: --score-on-chosen"
-        )
-    share = CHOOSE_ON if score_on_chosen or choose_on is None else choose_on
+    check_alpha(alpha)
+    _check_report(report)
+    share = _share(choose_on, score_on_chosen=score_on_chosen)
     try:
         with bar("passes over the log", hidden=as_json) as tell:
             found = search(
@@ -88,18 +89,45 @@ def tune(
                 folder=resume,
                 progress=tell,
             )
-        if report is not None:
-            report.write_text(markdown(found, path), encoding="utf-8")
     except (PolicyError, StoreError) as error:
         fail(str(error))
     except LogFormatError as error:
         fail(str(error), UNREADABLE)
     except NothingToChooseError as error:
         fail(f"{path}: {error}", UNREADABLE)
-    except (ValueError, OSError) as error:
-        fail(f"{path}: {error}")
+    except ValueError as error:  # of what was asked; the log's are above
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or path}: {error.strerror or error}")
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:
         show(found, alpha)
+    if report is not None:
+        _write(report, markdown(found, path))
     return 0
+
+
+def _share(choose_on: float | None, *, score_on_chosen: bool) -> float:
+    """Of the decisions, to choose on."""
+    if score_on_chosen and choose_on not in (None, 1.0):
+        fail("--score-on-chosen: takes all rows for both; leave --choose-on out")
+    if choose_on == 1.0 and not score_on_chosen:
+        fail(
+            "--choose-on 1: leaves no row to value the best on, and on the rows that it was chosen on its value is too high, as it was "
+            f"chosen for being high. Leave some (--choose-on {CHOOSE_ON:g}), or see it all the same, marked: --score-on-chosen"
+        )
+    return CHOOSE_ON if score_on_chosen or choose_on is None else choose_on
+
+
+def _check_report(report: Path | None) -> None:
+    """Refuses a place for which nothing can be written, before hours of work for it."""
+    if report is not None and not report.parent.is_dir():
+        fail(f"--report {report}: there is no folder {report.parent}")
+
+
+def _write(report: Path, text: str) -> None:
+    try:
+        report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"--report {report}: {error.strerror or error}")

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-# What a trial runs. Not what shows results.
-_PACKAGES = ("policies", "simulator")
+# What a trial runs: a log of rankd's own is folded. Not what shows results.
+_PACKAGES = ("policies", "server.fold", "simulator")
 _LIBRARIES = ("numpy", "scipy")
 
 

@@ -33,7 +33,8 @@ class Survey:
     high: float
     """Greatest reward; 0 if there are none."""
     digest: str
-    """Of everything that a replay sees."""
+    """Of everything that policies and estimators see. Of a LogRecord (`Decided.raw`) it has what was decoded, not the bytes: those are
+    other ones where a log was exported and read in."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -62,6 +63,11 @@ def survey(log: Log, progress: Callable[[int], None] | None = None) -> Survey:
             print_.actions(event.actions)
             if event.pmf is not None:
                 print_.array(event.pmf)
+            if event.bases is not None:
+                print_.text("bases")  # or they could be another's pmf
+                print_.array(event.bases)
+            if isinstance(event.raw, (str, dict)):  # what policies with a parser of their own read
+                print_.text(str(event.raw))
             if progress is not None:
                 progress(decided)
             continue

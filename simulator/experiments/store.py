@@ -68,7 +68,7 @@ def store(folder: Path, experiment: Mapping[str, Any]) -> Iterator[Store]:
         with exclusive(folder / "lock"):
             about = folder / "experiment.json"
             if about.exists():
-                _refuse_another(folder, json.loads(about.read_text(encoding="utf-8")), given)
+                _refuse_another(folder, _described(about), given)
             else:
                 replace(about, json.dumps(given, indent=1).encode(), durable=True)
             yield Store(folder / "results.jsonl")
@@ -90,6 +90,17 @@ def _refuse_strangers(folder: Path) -> None:
             raise StoreError(
                 f"{folder}: holds {others[0]!r} and no experiment; give a folder that is empty or not there yet"
             )
+
+
+def _described(about: Path) -> Any:
+    """What the folder says that its results are of."""
+    try:
+        return json.loads(about.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise StoreError(
+            f"{about}: is damaged, so nothing tells what the results here are of ({error}); take another folder, or "
+            "remove this one"
+        ) from error
 
 
 def _refuse_another(folder: Path, there: Any, given: dict[str, Any]) -> None:

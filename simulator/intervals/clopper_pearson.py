@@ -65,7 +65,10 @@ def clopper_pearson(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterv
     if w0 == 0:
         raise NotIdentifiable("no row has a weight above 0, and the log has no pmfs to tell w_max")
     if weight.max() > w0 * (1 + _ROUNDING):
-        raise ValueError(f"a weight of {weight.max()} was met, above w_max {w0}")
+        raise NotIdentifiable(
+            f"a weight of {weight.max()} was met, above w_max {w0}: the logged propensities are not what the pmfs say "
+            "(rankd validate)"
+        )
     tosses = _two_values(scaled) and _two_values(weight / w0)
     if not tosses and isnan(possible):
         raise NotIdentifiable(

@@ -32,8 +32,8 @@ def empirical_bernstein(evidence: Evidence, alpha: float = 0.05) -> ConfidenceIn
     0.01022
 
     Raises:
-        NotIdentifiable: fewer than 2 rows, or no finite range is known.
-        ValueError: alpha is not in (0, 1), or a row is outside the range.
+        NotIdentifiable: fewer than 2 rows, no finite range is known, or a row is outside it.
+        ValueError: alpha is not in (0, 1).
     """
     check_alpha(alpha)
     rows = evidence.rows
@@ -50,7 +50,10 @@ def empirical_bernstein(evidence: Evidence, alpha: float = 0.05) -> ConfidenceIn
         )
     met = float(rows.min()), float(rows.max())
     if met[0] < low - _ROUNDING * width or met[1] > high + _ROUNDING * width:
-        raise ValueError(f"rows from {met[0]} to {met[1]} were met, outside {evidence.row_range}")
+        raise NotIdentifiable(
+            f"rows from {met[0]} to {met[1]} were met, outside {evidence.row_range}: the logged propensities are not what "
+            "the pmfs say (rankd validate), or the range is not that of all rows"
+        )
     n = len(rows)
     ln = log(4 / alpha)
     reach = sqrt(2 * float(rows.var(ddof=1)) * ln / n) + 7 * width * ln / (3 * (n - 1))

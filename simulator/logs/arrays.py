@@ -16,6 +16,7 @@ whole, and the log is no larger in memory than that.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _NEEDED = ("context", "action", "reward")
 _KNOWN = (*_NEEDED, "pscore", "pi_b", "position", "action_context", "n_actions")
+# A set of actions is built as a whole: some 100 bytes each, and a policy's model on top.
+_MOST_ACTIONS = 10_000_000
 
 
 class ArraysLog:
@@ -125,7 +128,7 @@ class ArraysLog:
         arrays = self._arrays
         said = {}
         if "n_actions" in arrays:
-            said["n_actions"] = int(arrays["n_actions"])
+            said["n_actions"] = self._few(float(arrays["n_actions"]), "n_actions")
         if "pi_b" in arrays:
             said["pi_b"] = arrays["pi_b"].shape[1]
         if "action_context" in arrays:
@@ -134,7 +137,17 @@ class ArraysLog:
             raise LogFormatError(f"{self.name}: the number of actions differs: {said}")
         if said:
             return next(iter(said.values()))
-        return int(arrays["action"].max(initial=0.0)) + 1
+        action = arrays["action"]
+        met = action[np.isfinite(action)]  # what is no number its row is refused for
+        return self._few(float(met.max(initial=0.0)) // 1 + 1, "the greatest action + 1")
+
+    def _few(self, value: float, what: str) -> int:
+        """A number of actions, of which all are held at once."""
+        if not (float(value).is_integer() and 0 < value <= _MOST_ACTIONS):
+            raise LogFormatError(
+                f"{self.name}: {what} is {value:g}: must be a whole number of actions, at most {_MOST_ACTIONS:,}"
+            )
+        return int(value)
 
     def _action_set(self) -> ActionSet:
         features = self._arrays.get("action_context")
@@ -160,7 +173,7 @@ def read_npz(
         # Opened here, as numpy leaves open what turns out to be no such file.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _KNOWN if key in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise LogFormatError(
             f"{path}: not a whole .npz of arrays of numbers ({error}); if it was cut short, copy it again"
         ) from error

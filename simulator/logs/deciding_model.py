@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulator.logs.rankd_table import ExportedRow
+
 if TYPE_CHECKING:
     from simulator.logs.events import Decided
+
+# Columns of rankd's Parquet, which someone may have left out.
+_NAMED = frozenset({"epoch", "model_version"})
 
 
 def deciding_model(decision: Decided) -> str | None:
@@ -16,9 +21,9 @@ def deciding_model(decision: Decided) -> str | None:
     raw = decision.raw
     if raw is None or isinstance(raw, str):
         return None
+    if isinstance(raw, ExportedRow):
+        return _version(raw["epoch"], raw["model_version"]) if raw.keys() >= _NAMED else None
     if isinstance(raw, dict):
-        if "model_version" in raw:  # a row of rankd's Parquet
-            return f"{raw['epoch']}.{raw['model_version']}"
         state = raw.get("VWState")
         return str(state["m"]) if isinstance(state, dict) and "m" in state else None
     from server.fold.records import LogRecord  # protobuf, for which other formats have no use
@@ -26,4 +31,8 @@ def deciding_model(decision: Decided) -> str | None:
     if not isinstance(raw, LogRecord):
         return None
     told = raw.decision()
-    return f"{told.epoch}.{told.model_version}"
+    return _version(told.epoch, told.model_version)
+
+
+def _version(epoch: object, records: object) -> str:
+    return f"{epoch}.{records}"

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 # How far a pmf's sum, or a probability above 1, may be off: logs round to float32, some to four digits.
 _ROUNDING = 1e-3
+# A sum this close to 1 is 1, and two shares this close are the same, in double precision: 1e4 roundings of 1e-16.
+_EXACT = 1e-12
+CLOSE = 1e-2
+"""How far, as a share, a propensity may be from the pmf's entry and still be the same number: logs round one of them."""
 
 
 class LogFormatError(ValueError):
@@ -48,6 +52,9 @@ class Skipped(StrEnum):
 class Decided:
     """One slot's decision as it was logged. mu is the policy that logged it; K actions could be chosen.
 
+    What the log rounded is made whole: a pmf that nearly sums to 1 is divided by its sum, and a propensity that nearly is the
+    pmf's entry becomes that entry. Weights are then those that the pmf says are possible.
+
     Raises:
         ValueError: the numbers contradict each other or are no probabilities; the message says which.
     """
@@ -59,8 +66,8 @@ class Decided:
     chosen: int  # index into actions
     pmf: (
         NDArray[np.float64] | None
-    )  # [K] mu over all actions; None where the log has only the propensity
-    propensity: float  # mu at the chosen action, in (0, 1], as logged
+    )  # [K] mu over all actions, sums to 1; None where the log has only the propensity
+    propensity: float  # mu at the chosen action, in (0, 1]
     # [B] of a policy that mixes others: see Interaction.bases.
     bases: NDArray[np.float64] | None = None
     # The source's own form: a dsjson object, VW's text, a LogRecord; for policies that parse it themselves.
@@ -86,7 +93,18 @@ class Decided:
         if not (self.weight > 0.0 and math.isfinite(self.weight)):
             raise ValueError(f"the weight is {self.weight}: must be positive and finite")
         if self.pmf is not None:
-            _check_pmf(self.pmf, count)
+            self._settle(self.pmf)
+
+    def _settle(self, pmf: NDArray[np.float64]) -> None:
+        """Undoes rounding. What is exact stays as it is, to the bit."""
+        total = _check_pmf(pmf, len(self.actions))
+        if abs(total - 1.0) > _EXACT:
+            pmf = pmf / total
+            object.__setattr__(self, "pmf", pmf)  # frozen
+        own = min(float(pmf[self.chosen]), 1.0)
+        off = abs(own - self.propensity)
+        if _EXACT * self.propensity < off <= CLOSE * self.propensity:
+            object.__setattr__(self, "propensity", own)
 
     def interaction(self, reward: float) -> Interaction:
         """What a policy learns from. Where the log has no pmf, it is NaN but at the chosen action."""
@@ -157,7 +175,8 @@ def probability(value: float, what: str) -> float:
     return min(value, 1.0)
 
 
-def _check_pmf(pmf: NDArray[np.float64], count: int) -> None:
+def _check_pmf(pmf: NDArray[np.float64], count: int) -> float:
+    """Its sum, once it is one."""
     if pmf.shape != (count,):
         raise ValueError(f"the pmf has {pmf.shape} entries for {count} actions")
     lowest, total = float(pmf.min()), float(pmf.sum())
@@ -165,3 +184,4 @@ def _check_pmf(pmf: NDArray[np.float64], count: int) -> None:
         raise ValueError(
             f"the pmf's least entry is {lowest}, its sum {total}: must be >= 0 and 1; give the probabilities of all actions"
         )
+    return total

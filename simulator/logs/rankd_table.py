@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 COLUMNS = frozenset(
     {"app", "slot", "action", "reward", "actions", "pmf", "context", "action_features"}
 )
+# What is read besides.
+_NEEDED = frozenset({"event_id", "propensity"})
+
+
+class ExportedRow(dict[str, Any]):
+    """A row of such a file, by column: a type of its own, since other tables may have columns of the same names."""
 
 
 class RankdTableLog(FileLog):
-    """A Parquet export of rankd: see `events.Log`. `Decided.raw` is the row.
+    """A Parquet export of rankd: see `events.Log`. `Decided.raw` is an ExportedRow.
 
     Args:
         app: its rows only. May be left out where the file has one app.
@@ -49,8 +55,13 @@ class RankdTableLog(FileLog):
     ) -> None:
         super().__init__(path, reward_range)
         self.app = app
-        if not is_export(parquet_columns(self.name)):
+        columns = parquet_columns(self.name)
+        if not is_export(columns):
             raise LogFormatError(f"{self.name}: not a Parquet export of rankd")
+        if missing := sorted(_NEEDED.difference(columns)):
+            raise LogFormatError(
+                f"{self.name}: a Parquet export of rankd without its column {', '.join(missing)}; export it again (rankd log export)"
+            )
 
     def events(self) -> Iterator[Event]:
         app = self.app
@@ -90,13 +101,20 @@ def _decided(row: dict[str, Any], number: int) -> Decided:
         row["actions"].index(row["action"]),
         np.array(row["pmf"]),
         probability(row["propensity"], "propensity"),
-        raw=row,
+        raw=ExportedRow(row),
         at=number,
     )
 
 
 def _add(named: Named, text: str) -> None:
     """Features as `server.exports.features.as_objects` writes them: {namespace: {name: value}}, or a list of such objects."""
-    for namespace, objects in json.loads(text).items():
+    spaces = json.loads(text)
+    if not isinstance(spaces, dict):
+        raise ValueError(f"features are {text}: must be an object of namespaces")
+    for namespace, objects in spaces.items():
         for one in objects if isinstance(objects, list) else [objects]:
+            if not isinstance(one, dict):
+                raise ValueError(
+                    f"features of namespace {namespace!r} are {one!r}: must be an object"
+                )
             named.json(one, namespace=namespace, private=False)

@@ -186,9 +186,19 @@ class CsvLog(TableLog):
     """A CSV file, or one with tabs where its name ends in .tsv; packed by gzip if need be."""
 
     what = "line"
+    _ending = False  # whether the line that was read last may not be all there
 
     def header(self) -> list[str]:
         return next(self._cells(), (0, []))[1]
+
+    def events(self) -> Iterator[Event]:
+        """A last line without an end may have been cut within its last cell, which then says something else, or nothing."""
+        try:
+            yield from super().events()
+        except LogFormatError:
+            if not self._ending:
+                raise
+            self.cut_short()
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         cells = self._cells()
@@ -198,6 +208,7 @@ class CsvLog(TableLog):
                 if len(row) < len(header) and self._ending:
                     self.cut_short()
                     return
+                self._ending = False  # more cells than columns come of no cut
                 raise LogFormatError(
                     f"{self.name}, line {number}: {len(row)} cells, {len(header)} columns; quote what has a separator in it"
                 )

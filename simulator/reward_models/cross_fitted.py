@@ -100,7 +100,7 @@ class CrossFitted:
         """q [K], from the model that has not seen the decision.
 
         Raises:
-            ValueError: the model expects no rewards.
+            PolicyError: the model expects no rewards.
         """
         return self._models[self.fold(decision)].expected(decision)
 

@@ -32,7 +32,7 @@ class Progressive:
         """q [K].
 
         Raises:
-            ValueError: the policy expects no rewards.
+            PolicyError: the policy expects no rewards.
         """
         return expected(self._model, decision)
 

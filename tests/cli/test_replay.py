@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from rankd.commands.replay_show import show
 from server.exports.jsonl import write_jsonl
+from simulator.replay import Pass
 from tests.cli.conftest import rankd
 from tests.exports.memory_log import MemoryLog, settings
 
@@ -207,6 +209,42 @@ def test_what_is_wrong_is_said(table: Path, arguments: tuple[str, ...], says: st
     shown = rankd("replay", str(table), *arguments)
     assert shown.code != 0
     assert says in shown.err
+
+
+def test_what_is_asked_wrongly_is_not_blamed_on_the_log(table: Path) -> None:
+    for arguments, says in (
+        (("--reward-model", "uniform"), "uniform expects no rewards"),
+        (("--alpha", "0"), "--alpha 0: must be in (0, 1)"),
+        (("--alpha", "nan"), "--alpha nan: must be in (0, 1)"),
+    ):
+        shown = rankd("replay", str(table), "--policy", "linucb", *arguments)
+        assert shown.code == 1
+        assert says in shown.err
+        assert "log.csv" not in shown.err
+    # Before the log: there is none.
+    assert "--alpha" in rankd("replay", "none.csv", "--policy", "linucb", "--alpha", "1").err
+
+
+def test_a_rounded_log_has_its_interval(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{'abc'[i % 3]},0.3333,0.3333,0.3333,{i % 2}\n" for i in range(300))
+    path.write_text(f"action,pmf:a,pmf:b,pmf:c,reward\n{rows}")
+    found = replayed(path, "--policy", "uniform", "--estimand", "frozen", "--estimator", "ips")
+    ips = found["policies"][0]["estimators"]["ips"]
+    assert (ips["value"], ips["interval"]) == (pytest.approx(0.5), "empirical likelihood")
+
+
+def test_no_weight_at_all_is_0_and_not_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    estimate: dict[str, Any] = {"value": 0.0, "low": None, "high": None, "identifiable": True}
+    estimate |= {"interval": "", "reason": "", "setting": ""}
+    row: dict[str, Any] = {"policy": "p", "estimand": "frozen", "estimators": {"ips": estimate}}
+    row |= {"vs_logged": estimate, "ess": 0.0, "max_weight": 0.0, "mean_weight": 0.0}
+    own = {"n": 1, "value": 0.0, "low": None}
+    show({"logged": own, "policies": [row]}, Pass([], 1, 1), 0.05)
+    assert "worth 0 rows of its own; greatest weight 0, mean 0.000" in capsys.readouterr().out
+    unknown = {**row, "ess": None, "max_weight": None, "mean_weight": None}
+    show({"logged": own, "policies": [unknown]}, Pass([], 1, 1), 0.05)
+    assert "greatest weight inf, mean nan" in capsys.readouterr().out
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rankd.commands.replay_served import served_summary, show_served
+from rankd.commands.sources import open_log
 from rankd.v1 import internal_pb2
 from server.files import DataFolder
 from server.fold.envelope import seal
 from server.learning.checkpoints import Checkpoints
+from simulator.logs.served import ServedLog
+from simulator.served import AsServed
 from tests.cli.conftest import ROUNDS, rankd
 from tests.cli.test_replay import replayed
 
@@ -38,6 +42,16 @@ def test_a_service_is_made_again_byte_for_byte(folder: Path, exported: Path) -> 
     assert other["max_weight"] > 1.0
     again = replayed(exported, "--as-served", "--policy", "linucb", "--policy", "uniform")
     assert again["as_served"] == told
+
+
+def test_a_log_without_lags_has_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_log(str(folder)) as source:
+        log = ServedLog(source, "shop")
+        log.lags = []  # as of a log that was trimmed behind its last decision
+        told = served_summary(source, log, AsServed(), 0.05)
+    assert (told["verified"], told["lag"]) == (ROUNDS, {})
+    show_served(told, 0.05)
+    assert "how far the model was behind" not in capsys.readouterr().out
 
 
 def test_for_people(folder: Path) -> None:

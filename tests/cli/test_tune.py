@@ -76,6 +76,8 @@ def test_a_servers_own_log(folder: Path) -> None:
         (("--policy", "linucb", "--choose-on", "0.5", "--score-on-chosen"), 1, "leave --choose-on"),
         (("--policy", "linucb", "--choose-on", "0.01"), 2, "cannot tell the value of any"),
         (("--policy", "linucb", "--reward-model", "uniform"), 1, "expects no rewards"),
+        (("--policy", "linucb", "--alpha", "1"), 1, "--alpha 1: must be in (0, 1)"),
+        (("--policy", "linucb", "--report", "nowhere/x.md"), 1, "there is no folder nowhere"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -84,6 +86,7 @@ def test_what_is_wrong_is_said(
     shown = rankd("tune", table, *arguments)
     assert shown.code == code
     assert says in shown.err
+    assert code == 2 or "log.csv" not in shown.err  # what was asked is wrong, not the log
 
 
 def test_results_of_another_log_are_refused(table: Path, tmp_path: Path) -> None:
@@ -95,3 +98,26 @@ def test_results_of_another_log_are_refused(table: Path, tmp_path: Path) -> None
     shown = rankd("tune", changed, *GIVEN, "--resume", folder)
     assert shown.code == 1
     assert "log.decided was 1500, is 1499" in shown.err
+
+
+def test_a_report_that_cannot_be_written_costs_no_result(table: Path, tmp_path: Path) -> None:
+    shown = rankd("tune", table, *GIVEN, "--report", tmp_path, "--json")
+    assert shown.code == 1
+    assert f"--report {tmp_path}: Is a directory" in shown.err
+    assert json.loads(shown.out.splitlines()[-1])["decided"] == 1_500
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_log_that_was_cut_is_said_once(table: Path, jobs: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(table.read_text()[:-30])
+    shown = rankd("tune", path, *GIVEN, "--jobs", jobs)
+    assert shown.code == 0, shown.err
+    assert shown.err.count("was cut short") == 1
+
+
+@pytest.mark.parametrize("command", ["tune", "simulate"])
+def test_no_processes_are_refused(table: Path, command: str) -> None:
+    shown = rankd(command, table, "--policy", "uniform", "--jobs", "0")
+    assert shown.code == 2
+    assert "0 processes do nothing" in shown.err

@@ -10,20 +10,23 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 import pytest
 
+from policies.features import NO_FEATURES, encode_actions
 from simulator.environments import environment_of
 from simulator.experiments import Opened, Play, StoreError, data_digest, digest_of, run, survey
-from simulator.logs import ArraysLog
+from simulator.experiments.code import code_version
+from simulator.logs import ArraysLog, Decided
 from tests.server.harness import REPOSITORY
+from tests.simulator.test_replay import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 POLICIES: list[dict[str, Any]] = [{"type": "linucb"}, {"type": "lints"}, {"type": "uniform"}]
 TRIALS = [
@@ -158,6 +161,14 @@ def test_other_code_is_another_experiment(tmp_path: Path) -> None:
         run(TRIALS[:1], folder=tmp_path)
 
 
+@pytest.mark.parametrize("left", [b"", b'{"format": 1', b"\xff\xfe"], ids=["empty", "cut", "bytes"])
+def test_a_folder_that_does_not_say_what_it_holds_is_refused(left: bytes, tmp_path: Path) -> None:
+    run(TRIALS[:1], folder=tmp_path)
+    (tmp_path / "experiment.json").write_bytes(left)
+    with pytest.raises(StoreError, match=r"experiment\.json: is damaged"):
+        run(TRIALS[:1], folder=tmp_path)
+
+
 def test_facts_name_all_that_counts() -> None:
     one = TRIALS[0]
     others = [
@@ -206,6 +217,35 @@ def test_a_survey_sees_every_number() -> None:
     assert len(digests | {known.digest}) == 5
     with Opened(ArraysLog(arrays)).open() as log:
         assert survey(log) == known
+
+
+def test_a_survey_sees_what_only_some_policies_see() -> None:
+    p = np.array([0.5, 0.5])
+    one = Decided("e", 0, NO_FEATURES, encode_actions(["a", "b"], []), 0, p, 0.5)
+    others = [
+        one,
+        replace(one, bases=np.array([0.9, 0.1])),
+        replace(one, bases=np.array([0.1, 0.9])),
+        replace(one, raw="shared | x"),
+        replace(one, raw="shared | y"),
+        replace(one, raw={"c": {"x": 1}}),
+        replace(one, raw={"c": {"x": 2}}),
+    ]
+    assert len({survey(Listed([each])).digest for each in others}) == len(others)
+
+
+def test_the_code_of_the_fold_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials on a log of rankd's own fold it."""
+    read: list[Path] = []
+    whole = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    code_version.__wrapped__()
+    assert {"policies", "simulator", "fold"} <= {path.parent.name for path in read}
 
 
 COMMAND = [

@@ -90,6 +90,28 @@ def test_a_file_of_arrays(tmp_path: Path) -> None:
         read_npz(path)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+def test_actions_that_are_no_numbers_are_refused_where_nothing_says_how_many_there_are(
+    odd: float,
+) -> None:
+    small = {"context": [[1], [2]], "action": [0, odd], "reward": [0, 1], "pscore": [0.5, 0.25]}
+    with pytest.raises(LogFormatError, match=r"row 1: action is|greatest action"):
+        list(ArraysLog(small))
+
+
+def test_a_damaged_file_of_packed_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.npz"
+    given = {key: value for key, value in feedback(n=500).items() if value is not None}
+    np.savez_compressed(path, **given)
+    data = path.read_bytes()
+    for at in range(100, 4_000, 100):
+        path.write_bytes(data[:at] + b"\xff" * 20 + data[at + 20 :])
+        try:
+            read_npz(path)
+        except LogFormatError as error:
+            assert "copy it again" in str(error)  # noqa: PT017  # some bytes may be changed without harm
+
+
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "log.npz", context=np.array([{}], object))
     with pytest.raises(LogFormatError, match=r"not a whole \.npz of arrays"):
@@ -113,6 +135,10 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         ({"context": [[np.inf]] * 5}, "row 0: .*finite"),
         ({"pi_b": np.ones((5, 3))}, "row 0: the pmf's .* sum 3"),
         ({"position": [0, 7, 0, 0, 0]}, "row 1: .*out of bounds"),
+        ({"action": [0, np.nan, 1, 1, 0]}, "row 1: action is nan: must be a whole number"),
+        ({"action": [0, 1, np.inf, 1, 0]}, "row 2: action is inf: must be a whole number"),
+        ({"n_actions": np.nan}, "n_actions is nan: must be a whole number of actions"),
+        ({"n_actions": 2.5}, "n_actions is 2.5: must be a whole number of actions"),
         ({"action_context": [[np.nan]] * 3}, "action_context: .*finite"),
     ],
 )

@@ -242,6 +242,32 @@ def test_a_log_without_propensities_is_refused(tmp_path: Path) -> None:
             list(open_log(tmp_path / name))
 
 
+def exchanged(column: str, value: pa.Array | None, path: Path) -> None:
+    """Writes rankd's Parquet with another column, or without it."""
+    form = next(form for form in FORMATS if form.name == "rankd parquet")
+    table = pq.read_table(io.BytesIO(form.write(rows())))
+    at = table.column_names.index(column)
+    table = table.remove_column(at)
+    pq.write_table(table if value is None else table.add_column(at, column, value), path)
+
+
+@pytest.mark.parametrize("column", ["propensity", "event_id"])
+def test_rankd_s_table_without_a_column_is_none(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    exchanged(column, None, path)
+    with pytest.raises(LogFormatError, match=f"without its column {column}; export it again"):
+        open_log(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "1", '"city"', '{"": 1}', '{"": [1]}', "{"])
+@pytest.mark.parametrize("column", ["context", "action_features"])
+def test_features_of_rankd_s_table_that_are_none(column: str, text: str, tmp_path: Path) -> None:
+    given = [[text, text]] * 6 if column == "action_features" else [text] * 6
+    exchanged(column, pa.array(given), tmp_path / "log.parquet")
+    with pytest.raises(LogFormatError, match=r"log\.parquet, row 1: "):
+        list(open_log(tmp_path / "log.parquet"))
+
+
 def test_apps_are_not_mixed(tmp_path: Path) -> None:
     form = next(form for form in FORMATS if form.name == "rankd parquet")
     table = pq.read_table(io.BytesIO(form.write(rows())))

@@ -93,6 +93,22 @@ def test_actions_that_were_never_taken_can_be_named(tmp_path: Path) -> None:
         list(write(tmp_path / "log.csv", TEXT, Columns(actions=["a"])))
 
 
+@pytest.mark.parametrize("left", ["0.33", "0.", "0", "x"])
+def test_a_last_line_cut_within_its_last_cell_is_counted(left: str, tmp_path: Path) -> None:
+    """The row has all its cells, so only what the last one says can tell that it was cut."""
+    row = "b,1,0.3333,0.3333,0.3333\n"
+    text = "action,reward,pmf:a,pmf:b,pmf:c\n" + row * 3
+    whole = [1.0] * 3
+    log = write(tmp_path / "log.csv", text + row.replace("0.3333\n", left))
+    assert [event.reward for event in log if isinstance(event, Matured)] == whole
+    assert log.counters[Skipped.CUT_SHORT] == 1
+    # With a line end it was written so.
+    with pytest.raises(LogFormatError, match="line 5: "):
+        list(write(tmp_path / "log.csv", text + row.replace("0.3333\n", f"{left}\n")))
+    with pytest.raises(LogFormatError, match="line 5: 6 cells, 5 columns"):
+        list(write(tmp_path / "log.csv", text + row.replace("\n", ",1")))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -15,6 +15,7 @@ from policies.features import NO_FEATURES, encode_actions
 from simulator.environments.encoding import context_of
 from simulator.estimators import DR, mrdr_weight
 from simulator.logs import Decided, Matured
+from simulator.logs.rankd_table import ExportedRow
 from simulator.replay import replay
 from simulator.reward_models import CrossFitted, MRDRWeight, Progressive, WeightedRidge
 from simulator.targets import Frozen
@@ -123,7 +124,7 @@ def test_slots_of_a_decision_are_in_one_fold() -> None:
     "name_of",
     [
         pytest.param(lambda m: {"VWState": {"m": m}}, id="dsjson"),
-        pytest.param(lambda m: {"epoch": 1, "model_version": m}, id="parquet"),
+        pytest.param(lambda m: ExportedRow(epoch=1, model_version=m), id="parquet"),
     ],
 )
 def test_a_log_of_a_policy_that_learned_is_refused(name_of: Callable[[int], object]) -> None:
@@ -138,6 +139,13 @@ def test_a_log_of_a_policy_that_learned_is_refused(name_of: Callable[[int], obje
         CrossFitted.of(log([0.5, 0.7], [1, 2]), progressive)
     CrossFitted.of(log([0.5, 0.7], [1, 1]), progressive)
     CrossFitted.of(log([0.5, 0.5], [1, 2]), progressive)  # uniform: nothing was learned by it
+
+
+def test_a_table_s_own_column_of_that_name_names_no_model() -> None:
+    rows = [decided(str(i), p=p, raw={"model_version": i}) for i, p in enumerate((0.5, 0.7))]
+    left_out = [decided(str(i), p=p, raw=ExportedRow()) for i, p in enumerate((0.5, 0.7))]
+    for made in (rows, left_out):
+        CrossFitted.of(Listed([e for row in made for e in (row, Matured(row, 1.0))]), progressive)
 
 
 def test_two_folds_at_least() -> None:
