@@ -21,7 +21,8 @@ from simulator.targets import FROZEN
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column, Sample
 
@@ -63,16 +64,22 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return mean(sample.reward, alpha)
+    return mean(sample.reward, alpha, sample.decision)
 
 
-def mean(rows: Column, alpha: float = 0.05) -> Estimate:
-    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none."""
+def mean(
+    rows: Column, alpha: float = 0.05, decision: NDArray[np.intp] | None = None
+) -> Estimate:
+    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none.
+
+    Args:
+        decision: the number of each row's decision, where decisions have several rows; see `Sample.decision`.
+    """
     if not len(rows):
         return refused("there are no rows yet")
     value = float(rows.mean())
     try:
-        interval = INTERVALS["normal"](Evidence(rows), alpha)
+        interval = INTERVALS["normal"](Evidence(rows, decision=decision), alpha)
     except NotIdentifiable as error:
         return Estimate(value, None, None, "", True, str(error))
     return Estimate(value, interval.low, interval.high, interval.method, True, "")
@@ -138,7 +145,8 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
         return refused(f"{name} has a setting that differs between policies")
     estimator = create(name)
     try:
-        return mean(estimator.influence(one) - estimator.influence(other), alpha)
+        rows = estimator.influence(one) - estimator.influence(other)
+        return mean(rows, alpha, one.decision)
     except NotIdentifiable as error:
         return refused(str(error))
 
@@ -203,5 +211,6 @@ def _tuned(name: str) -> bool:
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
         return refused(valued)
-    found = mean(valued.influence - valued.rows.reward, alpha)
+    rows = valued.rows
+    found = mean(valued.influence - rows.reward, alpha, rows.decision)
     return replace(found, identifiable=not reason, reason=reason or found.reason)
