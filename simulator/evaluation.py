@@ -67,9 +67,7 @@ def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     return mean(sample.reward, alpha, sample.decision)
 
 
-def mean(
-    rows: Column, alpha: float = 0.05, decision: NDArray[np.intp] | None = None
-) -> Estimate:
+def mean(rows: Column, alpha: float = 0.05, decision: NDArray[np.intp] | None = None) -> Estimate:
     """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none.
 
     Args:

@@ -145,7 +145,7 @@ def _replayed(targets: Sequence[Target], common: Columns, own: list[Columns]) ->
     return [
         Replayed(
             target,
-            Sample(reward, mu, *(_in(order, each) for each in columns.arrays()), decision),
+            Sample(reward, mu, *(_in(order, each) for each in columns.arrays()), decision=decision),
             actions,
         )
         for target, columns in zip(targets, own, strict=True)

@@ -6,7 +6,7 @@ expects of an action.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +63,7 @@ class Sample:
     """Greatest pi(b) / mu(b) over all actions; inf where mu(b) = 0 < pi(b)."""
     w_min: Column
     """Smallest pi(b) / mu(b) over actions with mu(b) > 0."""
-    decision: NDArray[np.intp] | None = None
+    decision: NDArray[np.intp] | None = field(default=None, kw_only=True)
     """The number of each row's decision, [n], never falling; None where each row is a decision of its own. Rows of one
     decision, as slots of a slate are, tell of each other: see `simulator.decisions`."""
 
@@ -102,7 +102,7 @@ class Sample:
         columns = {name: np.ascontiguousarray(value, np.float64) for name, value in given.items()}
         unknown = np.broadcast_to(np.float64(np.nan), len(columns["reward"]))
         numbers = None if decision is None else np.ascontiguousarray(decision, np.intp)
-        return cls(*(columns.pop(name, unknown) for name in COLUMNS), shared(numbers))
+        return cls(*(columns.pop(name, unknown) for name in COLUMNS), decision=shared(numbers))
 
     @classmethod
     def of_pmfs(
@@ -163,7 +163,7 @@ class Sample:
     def rows(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sample:
         """Some of the rows, in the order asked for; where rows share decisions, that must be the log's."""
         decision = None if self.decision is None else shared(self.decision[chosen])
-        return Sample(*(getattr(self, name)[chosen] for name in COLUMNS), decision)
+        return Sample(*(getattr(self, name)[chosen] for name in COLUMNS), decision=decision)
 
 
 def _check_pmfs(name: str, pmfs: NDArray[np.float64]) -> None:

@@ -64,7 +64,7 @@ class Evidence:
     generator: np.random.Generator | None = None
     """For intervals that draw."""
     decision: NDArray[np.intp] | None = None
-    """The number of each row's decision, [n], never falling, where there is no sample that says so; see `decisions`."""
+    """The number of each row's decision, [n], one after the other, where there is no sample that says so; see `decisions`."""
 
     def __post_init__(self) -> None:
         rows = self.rows
