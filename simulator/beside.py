@@ -2,6 +2,8 @@
 
 Where nobody asks for one by name:
 - IPS of a frozen policy on a log with pmfs: empirical likelihood, which knows what the log could not have shown;
+- where decisions have several rows, as slots of a slate: Student's t over decisions, see `simulator.decisions`. All other
+  intervals take rows for independent, or for differences of a martingale, and slot 1's reward tells of slot 2's;
 - everything else: Student's t on the estimator's influence. For a policy that learns from the log the estimate is of the mean
   value along its path, and the differences between rows and value are a martingale; their spread around one mean is at
   least their spread around the path, so the interval errs towards wide.
@@ -60,12 +62,13 @@ def interval_beside(
     learned = estimand != FROZEN
     generator = np.random.default_rng(_SEED)
     evidence = Evidence(influence, sample, reward_range, None, learned, generator)
+    shared = sample.decision is not None
     if method is not None:
         _check(method, estimator, learned=learned)
         if method in _OF_IPS:
             evidence = Evidence.ips(sample, reward_range, adaptive=learned)
         return INTERVALS[method](evidence, alpha)
-    if isinstance(estimator, IPS) and not learned:
+    if isinstance(estimator, IPS) and not learned and not shared:
         try:
             return INTERVALS["cressie_read"](evidence, alpha)
         except NotIdentifiable:

@@ -21,7 +21,8 @@ from simulator.targets import FROZEN
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column, Sample
 
@@ -68,16 +69,20 @@ class Evaluation:
 
 def logged(sample: Sample, alpha: float = 0.05) -> Estimate:
     """The log's own mean reward: what was really earned."""
-    return mean(sample.reward, alpha)
+    return mean(sample.reward, alpha, sample.decision)
 
 
-def mean(rows: Column, alpha: float = 0.05) -> Estimate:
-    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none."""
+def mean(rows: Column, alpha: float = 0.05, decision: NDArray[np.intp] | None = None) -> Estimate:
+    """The mean of rows [n], rewards or differences, with Student's interval; refused where there are none.
+
+    Args:
+        decision: the number of each row's decision, where decisions have several rows; see `Sample.decision`.
+    """
     if not len(rows):
         return refused("there are no rows yet")
     value = float(rows.mean())
     try:
-        interval = INTERVALS["normal"](Evidence(rows), alpha)
+        interval = INTERVALS["normal"](Evidence(rows, decision=decision), alpha)
     except NotIdentifiable as error:
         return Estimate(value, None, None, "", True, str(error))
     return Estimate(value, interval.low, interval.high, interval.method, True, "")
@@ -151,7 +156,8 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
     estimator = create(name)
     try:
         scatter_tells(estimator)
-        return mean(estimator.influence(one) - estimator.influence(other), alpha)
+        rows = estimator.influence(one) - estimator.influence(other)
+        return mean(rows, alpha, one.decision)
     except NotIdentifiable as error:
         return refused(str(error))
 
@@ -214,10 +220,11 @@ def _tuned(name: str) -> bool:
 def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     if isinstance(valued, str):
         return refused(valued)
+    rows = valued.rows
+    excess = valued.influence - rows.reward
     try:
         scatter_tells(valued.estimator)
     except NotIdentifiable as error:
-        value = float((valued.influence - valued.rows.reward).mean())
-        return Estimate(value, None, None, "", not reason, reason or str(error))
-    found = mean(valued.influence - valued.rows.reward, alpha)
+        return Estimate(float(excess.mean()), None, None, "", not reason, reason or str(error))
+    found = mean(excess, alpha, rows.decision)
     return replace(found, identifiable=not reason, reason=reason or found.reason)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies import ModelSpec
+from simulator.decisions import Decisions
 from simulator.evaluation import mean
 from simulator.life import Online, Refused, average, estimate, versus
 from simulator.logs import Decided, DsjsonLog
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from simulator.logs import Event, Log
     from simulator.online import Player
+
+
+_SLATES = "decisions have several slots, whose rewards are not independent"
 
 
 class Lives(LivesInput):
@@ -110,8 +114,10 @@ def live(
     heard = _Heard(log)
     found = lives(heard, players, model, alpha=alpha, progress=progress)
     each = [_one(found[k : k + seeds], alpha) for k in range(0, len(found), seeds)]
-    rewards = np.array(heard.rewards)
-    return Lives(log.name, mean(rewards, alpha), each, heard.decided, len(rewards), alpha)
+    own = mean(np.array(heard.rewards), alpha)
+    if heard.slates:
+        own = replace(own, low=None, high=None, interval="", reason=_SLATES)
+    return Lives(log.name, own, each, heard.decided, len(heard.rewards), alpha)
 
 
 class _Heard:
@@ -124,11 +130,15 @@ class _Heard:
         self.counters: Counter[str] = log.counters
         self.decided = 0
         self.rewards: list[float] = []
+        self.slates = False  # whether a decision had several slots
+        self._decisions = Decisions()
 
     def __iter__(self) -> Iterator[Event]:
         for event in self._log:
             if isinstance(event, Decided):
                 self.decided += 1
+                self._decisions.number(event)
+                self.slates = self.slates or self._decisions.slots > 1
             else:
                 self.rewards.append(event.reward)
             yield event

@@ -14,6 +14,9 @@ Both take contexts and rewards not to depend on what was played before. Delays a
 learned when its reward was final. As many of the rows between the two are not accepted, a delay is shorter in rounds than it
 would be live, by the share of rows accepted.
 
+A log in which decisions have several slots is refused: what slot 2 can choose from is what the log's slot 1 left, which a policy that
+lived would have left otherwise.
+
 Symbols as in `simulator.sample`; q is progressive, as in `simulator.replay`.
 """
 
@@ -26,6 +29,7 @@ import numpy as np
 
 from policies.sampler import Purpose, seed, uniform
 from simulator.columns import Columns
+from simulator.decisions import Decisions
 from simulator.dr_ns import Adaptive, Uniform
 from simulator.ips import NotIdentifiable
 from simulator.life import ONLINE, Refused, Row, concluded
@@ -42,6 +46,12 @@ if TYPE_CHECKING:
     from policies.model import Model
     from simulator.life import Method, Online
     from simulator.logs.events import Log
+
+
+_SLATES = (
+    "decision {} has several slots, and what the second could choose from is what the log's policy left: a policy's life through "
+    "slates cannot be had from their single slots. Take --estimand trained_on_log with an estimator of whole slates (sips)"
+)
 
 
 class Player(Protocol):
@@ -118,7 +128,7 @@ def online(
         progress: called after each matured row with their number.
 
     Raises:
-        NotIdentifiable: fewer than 100 rounds were accepted, the log has neither pmfs nor uniform propensities, the policy does what the
+        NotIdentifiable: decisions have several slots, fewer than 100 rounds were accepted, the log has neither pmfs nor uniform propensities, the policy does what the
             log's never did, too much of pi was cut off, or rejection was asked for and mu is not uniform.
         LogFormatError: the log is not what its format says, or was thinned at several rates (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
@@ -154,10 +164,15 @@ def lives(
     """
     runs = [_Run(target, method, Adaptive(quantile)) for target in targets]
     waiting = Waiting[list[_Asked | None]](log.name)
+    decisions = Decisions()
     matured = 0
     for number, event in enumerate(log):
         if isinstance(event, Decided):
             waiting.check(event)
+            decisions.number(event)
+            if decisions.slots > 1:
+                for run in runs:
+                    run.refuse(_SLATES.format(event.decision_key))
             q = None if reward_model is None else expected(reward_model, event)
             waiting.put(event, [run.decide(event, number, q) for run in runs])
             continue
@@ -193,6 +208,10 @@ class _Run:
         except NotIdentifiable as error:
             return Refused(name, method, str(error))
 
+    def refuse(self, reason: str) -> None:
+        """The log has turned out not to tell."""
+        self._refused = self._refused or reason
+
     def decide(
         self, decision: Decided, number: int, q: NDArray[np.float64] | None
     ) -> _Asked | None:
@@ -205,7 +224,7 @@ class _Run:
             mu = self._mu(decision)
             c = self._c(decision, pi, mu)
         except NotIdentifiable as error:
-            self._refused = str(error)
+            self.refuse(str(error))
             return None
         at = float(pi[k])
         weight = at / decision.propensity

@@ -6,7 +6,7 @@ log, so a delay costs it what it would have cost.
 
 A slot of a slate is a row of its own: a decision among what the slots above left, with its own reward and propensity, as a
 policy learns it. What is estimated is then the mean over slots of being asked so, not what a whole slate would earn: for that
-see `simulator.slates`.
+see `simulator.slates`. Which rows are slots of one decision is in `Sample.decision`, since intervals hang on it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from simulator.columns import Columns
+from simulator.decisions import Decisions, shared
 from simulator.logs.events import Decided
 from simulator.sample import Sample
 from simulator.waiting import Waiting
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from simulator.sample import Column
     from simulator.targets import Target
 
-_COMMON = 4  # columns of what the targets share: how late the row is, how many actions, reward, propensity
+# Columns of what the targets share: how late the row is, how many rows more than decisions there were before it, how many
+# actions, reward, propensity. The first two are 0 in each row, and cost nothing, where no reward is delayed and no slate has two slots.
+_COMMON = 5
 _OWN = 7  # columns of a Sample that each target has for itself: from pi on
 
 
@@ -61,7 +64,8 @@ class Pass:
 class _Asked(NamedTuple):
     """A decision that waits for its reward."""
 
-    number: int  # how many decisions came before
+    number: int  # how many rows came before
+    surplus: int  # of these over the decisions before
     rows: list[tuple[float, ...]]  # for each target, its own columns of a Sample
 
 
@@ -86,18 +90,21 @@ def replay(
     """
     waiting = Waiting[_Asked](log.name)
     common, own = Columns(_COMMON), [Columns(_OWN) for _ in targets]
+    decisions = Decisions()
     decided = matured = 0
     for event in log:
         if isinstance(event, Decided):
             waiting.check(event)
             q = None if reward_model is None else reward_model.expected(event)
             rows = [_row(event, target.pmf(event), q) for target in targets]
-            waiting.put(event, _Asked(decided, rows))
+            waiting.put(event, _Asked(decided, decided - decisions.number(event), rows))
             decided += 1
             continue
         decision, asked = event.decision, waiting.take(event)
         late = asked.number - matured
-        common.append((late, len(decision.actions), event.reward, decision.propensity))
+        common.append(
+            (late, asked.surplus, len(decision.actions), event.reward, decision.propensity)
+        )
         matured += 1
         for columns, target, row in zip(own, targets, asked.rows, strict=True):
             columns.append(row)
@@ -131,12 +138,15 @@ def _row(
 
 def _replayed(targets: Sequence[Target], common: Columns, own: list[Columns]) -> list[Replayed]:
     """Rows in the order in which decisions were made."""
-    late, actions, reward, mu = common.arrays()
+    late, surplus, actions, reward, mu = common.arrays()
     order = _order(late)
+    decision = _decision(late, surplus, order)
     actions, reward, mu = (_in(order, column) for column in (actions, reward, mu))
     return [
         Replayed(
-            target, Sample(reward, mu, *(_in(order, each) for each in columns.arrays())), actions
+            target,
+            Sample(reward, mu, *(_in(order, each) for each in columns.arrays()), decision=decision),
+            actions,
         )
         for target, columns in zip(targets, own, strict=True)
     ]
@@ -147,6 +157,18 @@ def _order(late: Column) -> NDArray[np.intp] | None:
     if (late[1:] >= late[:-1]).all():
         return None
     return np.argsort(np.arange(len(late)) + late, kind="stable")
+
+
+def _decision(
+    late: Column, surplus: Column, order: NDArray[np.intp] | None
+) -> NDArray[np.intp] | None:
+    """The number of each row's decision, in the order of decisions; None if no two rows share one."""
+    if surplus.strides == (0,):  # one value, so all rows are of decisions of their own
+        return None
+    numbers = np.arange(len(late), dtype=np.float64)
+    numbers += late
+    numbers -= surplus
+    return shared(_in(order, numbers).astype(np.intp))
 
 
 def _in(order: NDArray[np.intp] | None, column: Column) -> Column:

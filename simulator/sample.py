@@ -6,16 +6,30 @@ expects of an action.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from simulator.decisions import shared
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Column = NDArray[np.float64]
 
+COLUMNS = (
+    "reward",
+    "mu",
+    "pi",
+    "q_logged",
+    "q_pi",
+    "unsupported",
+    "expected_square",
+    "w_max",
+    "w_min",
+)
+"""Names of a Sample's columns of float64, in its order."""
 # How far a pmf's sum may be off: logs round to float32, some to four digits.
 _ROUNDING = 1e-3
 
@@ -26,7 +40,7 @@ class Sample:
 
     Raises:
         ValueError: columns differ in length; a reward, propensity or pi is not finite; a propensity is not in (0, 1] or
-            a pi not in [0, 1]. The message names column and row.
+            a pi not in [0, 1]; decisions are not in order. The message names column and row.
 
     >>> Sample.of(reward=[1.0, 0.0], mu=[0.5, 0.5], pi=[1.0, 0.2]).weight.tolist()
     [2.0, 0.4]
@@ -49,14 +63,27 @@ class Sample:
     """Greatest pi(b) / mu(b) over all actions; inf where mu(b) = 0 < pi(b)."""
     w_min: Column
     """Smallest pi(b) / mu(b) over actions with mu(b) > 0."""
+    decision: NDArray[np.intp] | None = field(default=None, kw_only=True)
+    """The number of each row's decision, [n], never falling; None where each row is a decision of its own. Rows of one
+    decision, as slots of a slate are, tell of each other: see `simulator.decisions`."""
 
     def __post_init__(self) -> None:
         n = len(self.reward)
-        for field in fields(self):
-            column = getattr(self, field.name)
+        for name in COLUMNS:
+            column = getattr(self, name)
             if column.shape != (n,) or column.dtype != np.float64:
+                raise ValueError(f"{name}: {column.dtype} {column.shape}, expected float64 {(n,)}")
+        decision = self.decision
+        if decision is not None:
+            if decision.shape != (n,) or decision.dtype != np.intp:
                 raise ValueError(
-                    f"{field.name}: {column.dtype} {column.shape}, expected float64 {(n,)}"
+                    f"decision: {decision.dtype} {decision.shape}, expected whole numbers {(n,)}"
+                )
+            falls = decision[1:] < decision[:-1]
+            if falls.any():
+                row = int(np.argmax(falls)) + 1
+                raise ValueError(
+                    f"decision of row {row} is {decision[row]}, after {decision[row - 1]}: must be in order"
                 )
         for name, bad, must in (
             ("reward", ~np.isfinite(self.reward), "be finite"),
@@ -70,10 +97,12 @@ class Sample:
     @classmethod
     def of(cls, reward: object, mu: object, pi: object, **others: object) -> Sample:
         """From anything that numpy takes; columns that are not named are NaN."""
+        decision = others.pop("decision", None)
         given = {"reward": reward, "mu": mu, "pi": pi, **others}
         columns = {name: np.ascontiguousarray(value, np.float64) for name, value in given.items()}
         unknown = np.broadcast_to(np.float64(np.nan), len(columns["reward"]))
-        return cls(**{f.name: columns.pop(f.name, unknown) for f in fields(cls)})
+        numbers = None if decision is None else np.ascontiguousarray(decision, np.intp)
+        return cls(*(columns.pop(name, unknown) for name in COLUMNS), decision=shared(numbers))
 
     @classmethod
     def of_pmfs(
@@ -132,8 +161,9 @@ class Sample:
         return self.pi / self.mu
 
     def rows(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sample:
-        """Some of the rows, in the order asked for."""
-        return Sample(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        """Some of the rows, in the order asked for; where rows share decisions, that must be the log's."""
+        decision = None if self.decision is None else shared(self.decision[chosen])
+        return Sample(*(getattr(self, name)[chosen] for name in COLUMNS), decision=decision)
 
 
 def _check_pmfs(name: str, pmfs: NDArray[np.float64]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from policies import PolicyError
 from policies.sampler import Purpose, seed
 from server.fold.records import LogRecord
+from simulator.decisions import shared
 from simulator.evaluation import Estimate, mean
 from simulator.logs.events import LogFormatError
 from simulator.targets import AS_SERVED, TRAINED_ON_LOG
@@ -34,7 +35,8 @@ class AsServed:
     estimand = AS_SERVED
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, int, float]] = []  # epoch, version, reward
+        # Epoch, version, the decision's number in the log, reward.
+        self._rows: list[tuple[int, int, int, float]] = []
 
     def pmf(self, decision: Decided) -> NDArray[np.float64]:
         if decision.pmf is None:
@@ -42,8 +44,9 @@ class AsServed:
         return decision.pmf
 
     def learn(self, matured: Matured) -> None:
-        made = _record(matured.decision).decision()
-        self._rows.append((made.epoch, made.model_version, matured.reward))
+        record = _record(matured.decision)
+        made = record.decision()
+        self._rows.append((made.epoch, made.model_version, record.sequence, matured.reward))
 
     @property
     def versions(self) -> int:
@@ -64,8 +67,10 @@ class AsServed:
         for begin, end in zip(cuts, [*cuts[1:], len(rows)], strict=True):
             part = rows[begin:end]
             if part:
-                rewards = np.array([reward for _, _, reward in part])
-                found.append(Versions(part[0][:2], part[-1][:2], len(part), mean(rewards, alpha)))
+                rewards = np.array([reward for *_, reward in part])
+                made = shared(np.array([number for _, _, number, _ in part], np.intp))
+                earned = mean(rewards, alpha, made)
+                found.append(Versions(part[0][:2], part[-1][:2], len(part), earned))
         return found
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from simulator import decisions
 from simulator.ips import NotIdentifiable
 
 if TYPE_CHECKING:
@@ -163,12 +164,17 @@ class Ratio(_Settings, ABC):
         return offset, numerator, denominator
 
 
-def standard_error(influence: Column) -> float:
+def standard_error(influence: Column, decision: NDArray[np.intp] | None = None) -> float:
     """That of the value, in reward units, from its influence [n]; NaN for fewer than two rows.
+
+    Args:
+        decision: as `Sample.decision`; where rows share decisions, these are what is independent.
 
     >>> standard_error(np.array([0.0, 2.0]))
     1.0
     """
+    if decision is not None:
+        return decisions.standard_error(influence, decision)[0]
     n = len(influence)
     return float(influence.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 

@@ -85,11 +85,14 @@ def slope(
     n = len(sample)
     if n < 2:
         raise NotIdentifiable(f"{n} rows: SLOPE needs two at least to choose")
-    quantile = float(stdtrit(n - 1, 1 - delta / (2 * len(estimators))))
+    count = n if sample.decision is None else len(np.unique(sample.decision))
+    if count < 2:
+        raise NotIdentifiable("all rows are of one decision: SLOPE needs two at least to choose")
+    quantile = float(stdtrit(count - 1, 1 - delta / (2 * len(estimators))))
     candidates = []
     for estimator in estimators:
         influence = estimator.influence(sample)
-        half_width = quantile * standard_error(influence)
+        half_width = quantile * standard_error(influence, sample.decision)
         candidates.append(Candidate(estimator, float(influence.mean()), half_width))
     candidates.sort(key=lambda candidate: -candidate.half_width)
     chosen = candidates[0]
@@ -126,7 +129,8 @@ def thresholds(sample: Sample, size: int = 8) -> list[float]:
 def split(sample: Sample, share: float = 0.3) -> tuple[Sample, Sample]:
     """The earlier rows, to choose an estimator on, and the later ones, for estimate and interval. They share no row.
 
-    By log order, not by chance: rows of one user or one moment stay on one side, but for those at the seam.
+    By log order, not by chance: rows of one user or one moment stay on one side, but for those at the seam. Rows of one decision
+    all stay on one.
 
     Args:
         sample: rows in log order.
@@ -145,6 +149,8 @@ def split(sample: Sample, share: float = 0.3) -> tuple[Sample, Sample]:
         raise ValueError(f"share {share}: must be in (0, 1)")
     n = len(sample)
     earlier = int(share * n)
+    if sample.decision is not None:  # back to where the decision begins that would be cut
+        earlier = int(np.searchsorted(sample.decision, sample.decision[earlier]))
     if not 0 < earlier < n:
         raise NotIdentifiable(f"{n} rows: too few to set {share:g} of them aside")
     return sample.rows(slice(0, earlier)), sample.rows(slice(earlier, n))

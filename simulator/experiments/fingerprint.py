@@ -58,6 +58,8 @@ def survey(log: Log, progress: Callable[[int], None] | None = None) -> Survey:
         if isinstance(event, Decided):
             decided += 1
             print_.text(event.key)
+            if event.slate:  # rows that belong together have wider intervals
+                print_.text(event.slate)
             print_.numbers(event.slot, event.chosen, event.propensity, event.weight)
             print_.features(event.context)
             print_.actions(event.actions)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 from simulator.ips import NotIdentifiable
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ def bootstrap(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     (0.4, 0.6)
 
     Raises:
-        NotIdentifiable: fewer than 2 rows, or the rows are a path of learning.
+        NotIdentifiable: rows share decisions; fewer than 2 rows, or the rows are a path of learning.
         ValueError: alpha is not in (0, 1), or no generator was given.
     """
     check_alpha(alpha)
@@ -47,6 +53,7 @@ def bootstrap(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     if evidence.generator is None:
         raise ValueError("the bootstrap draws: it needs a generator")
     rows = evidence.rows
+    check_independent(evidence, "bootstrap")
     check_rows(rows, 2)
     means = _means(rows, evidence.generator)
     low, high = np.quantile(means, (alpha / 2, 1 - alpha / 2))

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 from simulator.ips import NotIdentifiable
 
 if TYPE_CHECKING:
@@ -44,13 +50,14 @@ def clopper_pearson(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterv
     0.617
 
     Raises:
-        NotIdentifiable: no rows; pi takes actions that mu never could; rewards or weights are of more than two
+        NotIdentifiable: rows share decisions; no rows; pi takes actions that mu never could; rewards or weights are of more than two
             values and w_max is unknown; no weight is above 0 and w_max is unknown.
         ValueError: alpha is not in (0, 1); sample or reward range missing; a reward or a weight is out of range.
     """
     check_alpha(alpha)
     sample = evidence.need_sample()
     r_min, r_max = evidence.need_reward_range()
+    check_independent(evidence, "clopper_pearson")
     check_rows(sample.reward, 1)
     if r_min == r_max:
         return ConfidenceInterval(r_min, r_max, alpha, "Clopper-Pearson")

@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,10 +88,11 @@ def confidence_sequence(evidence: Evidence, alpha: float = 0.05) -> ConfidenceIn
     (0.49, 0.51)
 
     Raises:
-        NotIdentifiable: there are no rows.
+        NotIdentifiable: rows share decisions; there are no rows.
         ValueError: alpha is not in (0, 1); sample or reward range missing; a reward is out of its range.
     """
     sample = evidence.need_sample()
+    check_independent(evidence, "confidence_sequence")
     check_rows(sample.reward, 1)
     found = sequence(sample.weight, sample.reward, evidence.need_reward_range(), alpha)
     return ConfidenceInterval(

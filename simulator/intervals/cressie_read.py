@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.empirical_likelihood import empirical_likelihood_interval
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 from simulator.ips import Ips, NotIdentifiable
 
 
@@ -23,13 +29,14 @@ def cressie_read(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     0.03
 
     Raises:
-        NotIdentifiable: no rows; the log has no pmfs to tell the range of weights; pi takes actions that mu never
+        NotIdentifiable: rows share decisions; no rows; the log has no pmfs to tell the range of weights; pi takes actions that mu never
             could; weights do not average 1 by any reweighting.
         ValueError: alpha is not in (0, 1); sample or reward range missing; a reward or weight is out of its range.
     """
     check_alpha(alpha)
     sample = evidence.need_sample()
     reward_range = evidence.need_reward_range()
+    check_independent(evidence, "cressie_read")
     check_rows(sample.reward, 1)
     w_min, w_max = float(sample.w_min.min()), float(sample.w_max.max())
     if np.isnan(w_min) or np.isnan(w_max):

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from math import isfinite, log, sqrt
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 from simulator.ips import NotIdentifiable
 
 # How far rounding may carry a row over its stated range, as a share of the range.
@@ -32,11 +38,12 @@ def empirical_bernstein(evidence: Evidence, alpha: float = 0.05) -> ConfidenceIn
     0.01022
 
     Raises:
-        NotIdentifiable: fewer than 2 rows, no finite range is known, or a row is outside it.
+        NotIdentifiable: rows share decisions; fewer than 2 rows, no finite range is known, or a row is outside it.
         ValueError: alpha is not in (0, 1).
     """
     check_alpha(alpha)
     rows = evidence.rows
+    check_independent(evidence, "empirical_bernstein")
     check_rows(rows, 2)
     if evidence.row_range is None:
         raise NotIdentifiable(

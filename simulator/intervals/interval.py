@@ -63,6 +63,8 @@ class Evidence:
     """Whether the rows are a path of learning: a later row's mu (or pi) depends on what came before it."""
     generator: np.random.Generator | None = None
     """For intervals that draw."""
+    decision: NDArray[np.intp] | None = None
+    """The number of each row's decision, [n], one after the other, where there is no sample that says so; see `decisions`."""
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -70,6 +72,8 @@ class Evidence:
             raise ValueError(f"rows: {rows.dtype} {rows.shape}, expected finite float64 [n]")
         if self.sample is not None and len(self.sample) != len(rows):
             raise ValueError(f"{len(rows)} rows of a sample of {len(self.sample)}")
+        if self.decision is not None and len(self.decision) != len(rows):
+            raise ValueError(f"{len(rows)} rows beside {len(self.decision)} numbers of decisions")
         if self.reward_range is not None and not all(map(isfinite, self.reward_range)):
             raise ValueError(f"reward range {self.reward_range}: must be finite")
         for name, bounds in (("reward", self.reward_range), ("row", self.row_range)):
@@ -102,6 +106,13 @@ class Evidence:
             row_range = (min(0.0, w_max * low), max(0.0, w_max * high))
         rows = sample.weight * sample.reward
         return cls(rows, sample, reward_range, row_range, adaptive, generator)
+
+    @property
+    def decisions(self) -> NDArray[np.intp] | None:
+        """The number of each row's decision, [n]; None where each row is a decision of its own. See `simulator.decisions`."""
+        if self.decision is not None or self.sample is None:
+            return self.decision
+        return self.sample.decision
 
     def need_sample(self) -> Sample:
         """The sample.
@@ -160,6 +171,19 @@ def check_rows(rows: Column, least: int) -> None:
     """
     if len(rows) < least:
         raise NotIdentifiable(f"{len(rows)} rows: this interval needs at least {least}")
+
+
+def check_independent(evidence: Evidence, method: str) -> None:
+    """Refuses rows of which several belong to one decision, for a method that takes them for independent.
+
+    Raises:
+        NotIdentifiable: there are such rows.
+    """
+    if evidence.decisions is not None:
+        raise NotIdentifiable(
+            f"{method} takes each row for a draw of its own, and here several are slots of one decision, which tell of each other; "
+            "take normal, which sums within decisions, or an estimator of whole slates (sips)"
+        )
 
 
 def deviation(rows: Column) -> float:

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
-from simulator.intervals.interval import ConfidenceInterval, Evidence, check_alpha, check_rows
+from simulator.intervals.interval import (
+    ConfidenceInterval,
+    Evidence,
+    check_alpha,
+    check_independent,
+    check_rows,
+)
 from simulator.ips import NotIdentifiable
 
 if TYPE_CHECKING:
@@ -54,12 +60,13 @@ def martingale(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     0.5
 
     Raises:
-        NotIdentifiable: fewer than 3 rows; the log has no pmfs (in a row at least); 100 rows together have no
+        NotIdentifiable: rows share decisions; fewer than 3 rows; the log has no pmfs (in a row at least); 100 rows together have no
             supported mass.
         ValueError: alpha is not in (0, 1), or the sample is missing.
     """
     check_alpha(alpha)
     rows = evidence.rows
+    check_independent(evidence, "martingale")
     check_rows(rows, 3)
     h = _weights(evidence.need_sample().expected_square)
     total = float(h.sum())

@@ -6,6 +6,7 @@ from math import sqrt
 
 from scipy.special import stdtrit
 
+from simulator.decisions import standard_error
 from simulator.intervals.interval import (
     ConfidenceInterval,
     Evidence,
@@ -13,12 +14,14 @@ from simulator.intervals.interval import (
     check_rows,
     deviation,
 )
+from simulator.ips import NotIdentifiable
 
 
 def normal(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
-    """mean -+ t s / sqrt(n), with t the 1 - alpha/2 quantile of n - 1 degrees of freedom.
+    """mean -+ t s / sqrt(n), with t the 1 - alpha/2 quantile of n - 1 degrees of freedom. Where rows share decisions, the
+    standard error is that of sums within decisions, of which there are G, and t has G - 1: see `simulator.decisions`.
 
-    Assumes that rows are independent with one mean and a finite variance, and that n is large enough for the central
+    Assumes that rows, or decisions, are independent with one mean and a finite variance, and that n is large enough for the central
     limit theorem. What is large enough depends on the largest weight: sum w^2 must not hang on a few rows.
 
     Fails, by covering too seldom, where pi wants an action that mu hardly ever took: until it shows up, neither the
@@ -31,7 +34,7 @@ def normal(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     (-0.419, 1.419)
 
     Raises:
-        NotIdentifiable: fewer than 2 rows.
+        NotIdentifiable: fewer than 2 rows, or decisions.
         ValueError: alpha is not in (0, 1).
     """
     check_alpha(alpha)
@@ -39,5 +42,12 @@ def normal(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     check_rows(rows, 2)
     n = len(rows)
     mean = float(rows.mean())
+    decisions = evidence.decisions
+    if decisions is not None:
+        error, count = standard_error(rows, decisions)
+        if count < 2:
+            raise NotIdentifiable(f"{n} rows of one decision: this interval needs at least 2")
+        reach = float(stdtrit(count - 1, 1 - alpha / 2)) * error
+        return ConfidenceInterval(mean - reach, mean + reach, alpha, "Student t over decisions")
     reach = float(stdtrit(n - 1, 1 - alpha / 2)) * deviation(rows) / sqrt(n)
     return ConfidenceInterval(mean - reach, mean + reach, alpha, "Student t")

@@ -112,6 +112,7 @@ class DsjsonLog(FileLog):
             weight=_weight(raw),
             at=number,
             time_us=_time(raw),
+            slate=outcome.slate,
         )
         yield decided
         if outcome.cost is None:
@@ -152,8 +153,9 @@ def _outcome(raw: dict[str, Any], key: str, count: int) -> Outcome:
         )
     cost = _number(raw, "_label_cost") if "_label_cost" in raw else None
     slot = raw.get("Slot")  # in rankd's exports, which have one line for each slot
-    key = f"{key}/{slot}" if isinstance(slot, str) and slot else key
-    return Outcome(key, 0, chosen, list(range(count)), pmf, propensity, cost, {})
+    slate = key if isinstance(slot, str) and slot else ""
+    key = f"{key}/{slot}" if slate else key
+    return Outcome(key, 0, chosen, list(range(count)), pmf, propensity, cost, {}, slate)
 
 
 def _chosen(raw: dict[str, Any], count: int) -> int:

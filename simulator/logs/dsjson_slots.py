@@ -34,6 +34,7 @@ class Outcome:
     propensity: float
     cost: float | None  # None: not known
     features: dict[str, Any]  # of the slot
+    slate: str = ""  # see Decided.slate
 
 
 def slots_of(raw: dict[str, Any], key: str, count: int) -> list[Outcome]:

@@ -3,7 +3,7 @@
 A log is iterated in its own order. A decision comes once when it was made and once more, with its reward, when that was
 final; between the two lie the decisions that were made without knowing it. So a replay predicts at the first and learns
 at the second, as the service did. The two are told to be one by key and slot; they need not be one object. Formats that
-know of no delay give the second directly after the first.
+know of no delay give the second directly after the first. Slots of one decision come one after the other.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class Decided:
     time_us: int | None = (
         None  # when it was made, microseconds since 1970; None where the log does not say
     )
+    # Names the decision whose slot this is, where `key` names the slot alone, as in exports; "" where `key` does.
+    slate: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.actions)
@@ -105,6 +107,11 @@ class Decided:
         off = abs(own - self.propensity)
         if _EXACT * self.propensity < off <= CLOSE * self.propensity:
             object.__setattr__(self, "propensity", own)
+
+    @property
+    def decision_key(self) -> str:
+        """Names the decision: all of its slots have it."""
+        return self.slate or self.key
 
     def interaction(self, reward: float) -> Interaction:
         """What a policy learns from. Where the log has no pmf, it is NaN but at the chosen action."""

@@ -1,7 +1,7 @@
 """What `rankd log export --format parquet` writes: one row for each slot that was learned, in learning order.
 
 Actions and pmf are those that the slot had to choose from, in the order of the request; see `server.exports.parquet`. The
-names of slots are part of `Decided.key`, since such a file does not say their numbers.
+names of slots are part of `Decided.key`, since such a file does not say their numbers; `Decided.slate` is the event's.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def _decided(row: dict[str, Any], number: int) -> Decided:
         probability(row["propensity"], "propensity"),
         raw=ExportedRow(row),
         at=number,
+        slate=row["event_id"] if slot else "",
     )
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.decisions import sums
+from simulator.estimators.estimator import standard_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -76,13 +79,23 @@ def quantile(alpha: float) -> float:
     return NormalDist().inv_cdf(1 - alpha / 2)
 
 
-def running_mean(rows: Column, alpha: float, most: int = MOST_POINTS) -> Curve:
+def running_mean(
+    rows: Column,
+    alpha: float,
+    most: int = MOST_POINTS,
+    decision: NDArray[np.intp] | None = None,
+) -> Curve:
     """The mean of the rows so far, with a normal band for each point alone; the first row has no band.
+
+    Args:
+        decision: as `Sample.decision`; points are then at the ends of decisions, and the band is that of sums within them.
 
     >>> curve = running_mean(np.array([1.0, 0.0, 2.0]), 0.05)
     >>> curve.x.tolist(), curve.y.tolist()
     ([1.0, 2.0, 3.0], [1.0, 0.5, 1.0])
     """
+    if decision is not None:
+        return _over_decisions(rows, decision, alpha, most)
     t = np.arange(1.0, len(rows) + 1)
     mean = np.cumsum(rows) / t
     off = rows - rows.mean()  # squares of small numbers: sums stay exact enough
@@ -90,6 +103,20 @@ def running_mean(rows: Column, alpha: float, most: int = MOST_POINTS) -> Curve:
     with np.errstate(divide="ignore", invalid="ignore"):  # one row has no spread
         reach = quantile(alpha) * np.sqrt(square / (t - 1) / t)
     at = points(len(rows), most)
+    return Curve(t[at], mean[at], (mean - reach)[at], (mean + reach)[at])
+
+
+def _over_decisions(rows: Column, decision: NDArray[np.intp], alpha: float, most: int) -> Curve:
+    """The standard error of `simulator.decisions`, of all decisions so far."""
+    deviations, counts = sums(rows, decision)
+    g, t = np.arange(1.0, len(counts) + 1), np.cumsum(counts).astype(np.float64)
+    so_far = np.cumsum(deviations) / t  # the mean so far, less that of all rows
+    # sum of (deviation - count so_far)^2, whose parts are running sums.
+    square = np.cumsum(deviations**2) - 2 * so_far * np.cumsum(deviations * counts)
+    square = np.maximum(square + so_far**2 * np.cumsum(counts**2), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # one decision has no spread
+        reach = quantile(alpha) * np.sqrt(g / (g - 1) * square) / t
+    at, mean = points(len(g), most), rows.mean() + so_far
     return Curve(t[at], mean[at], (mean - reach)[at], (mean + reach)[at])
 
 
@@ -129,13 +156,12 @@ def clipping(sample: Sample, alpha: float, clips: int = CLIPS) -> Clipping:
     >>> found.clip.tolist(), found.value.tolist(), found.clipped.tolist()
     ([1.0, 2.0, 4.0], [0.5, 1.0, 2.0], [0.5, 0.5, 0.0])
     """
-    weight, n = sample.weight, len(sample)
+    weight = sample.weight
     most = float(weight.max())
     grid = np.geomspace(1.0, most, clips) if most > 1 else np.array([most])
     grid[-1] = most
     rows = [np.minimum(weight, clip) * sample.reward for clip in grid]
-    reach = quantile(alpha) / np.sqrt(n)
-    half = [reach * row.std(ddof=1) if n > 1 else np.nan for row in rows]
+    half = [quantile(alpha) * standard_error(row, sample.decision) for row in rows]
     return Clipping(
         grid,
         np.array([row.mean() for row in rows]),

@@ -147,7 +147,7 @@ def learning(report: ReportInput, policy: PolicyInput, index: int) -> Lines | No
     lines, caption = [], f"IPS with {_sequence_words(report)}"
     band = _sequence(sample, report)
     if band is None:
-        curve = curves.running_mean(weighted, report.alpha)
+        curve = _running(weighted, sample, report)
         caption = f"IPS with a {report.level} normal band, right at each point alone"
     else:
         curve = curves.with_band(weighted, *band)
@@ -157,9 +157,11 @@ def learning(report: ReportInput, policy: PolicyInput, index: int) -> Lines | No
     except NotIdentifiable:
         pass  # the log was replayed without a reward model
     else:
-        lines.append(Line("DR", curves.running_mean(modelled, report.alpha), 1))
+        lines.append(Line("DR", _running(modelled, sample, report), 1))
         caption += f"; DR with a {report.level} normal band, right at each point alone"
-    own = curves.running_mean(sample.reward, report.alpha)
+    if sample.decision is not None:
+        caption += "; bands are over decisions, as slots of one tell of each other"
+    own = _running(sample.reward, sample, report)
     bare = np.full(len(own.x), np.nan)
     lines.append(Line("the log", Curve(own.x, own.y, bare, bare), 2, dashed=True))
     ends = ", ".join(f"{line.name} {words.number(float(line.curve.y[-1]))}" for line in lines)
@@ -274,12 +276,20 @@ def _whole(curve: Curve) -> tuple[float, float]:
     return float(finite.min()), float(finite.max())
 
 
+def _running(rows: curves.Column, sample: Sample, report: ReportInput) -> Curve:
+    return curves.running_mean(rows, report.alpha, decision=sample.decision)
+
+
 def _sequence_words(report: ReportInput) -> str:
     return f"its {report.level} confidence sequence, right at all points at once"
 
 
 def _sequence(sample: Sample, report: ReportInput) -> tuple[curves.Column, curves.Column] | None:
-    """The confidence sequence's ends; None if rewards have no range or leave it."""
+    """The confidence sequence's ends; None if rewards have no range or leave it, or rows share decisions."""
+    if (
+        sample.decision is not None
+    ):  # its rows are differences of a martingale, which slots of one decision are not
+        return None
     low, high = report.reward_range
     reward = sample.reward
     if not (report.bounded and low <= float(reward.min()) and float(reward.max()) <= high):

@@ -33,7 +33,7 @@ _ROUNDING = 1e-9
 class CrossFitted:
     """K models, each of which has learned the rows outside its fold and is asked about those within.
 
-    A decision's fold is a hash of its key, so that all slots of one decision are in one fold, and a second pass finds it
+    A decision's fold is a hash of its name, so that all slots of one decision are in one fold, and a second pass finds it
     without keeping a row.
 
     Args:
@@ -94,7 +94,7 @@ class CrossFitted:
 
     def fold(self, decision: Decided) -> int:
         """In which of the K folds the decision is."""
-        return seed(_SALT, Purpose.EXPERIMENT, 0, decision.key) % len(self._models)
+        return seed(_SALT, Purpose.EXPERIMENT, 0, decision.decision_key) % len(self._models)
 
     def expected(self, decision: Decided) -> NDArray[np.float64]:
         """q [K], from the model that has not seen the decision.
