@@ -13,15 +13,15 @@ from simulator.experiments.fingerprint import Survey, data_digest, survey
 from simulator.experiments.grid import Candidate, candidates_of
 from simulator.experiments.play import Play
 from simulator.experiments.run import run
-from simulator.experiments.source import FileSource, Opened, Source
-from simulator.experiments.store import Store, StoreError, store
-from simulator.experiments.trial import Trial, digest_of
-from simulator.experiments.tune import (
+from simulator.experiments.search import (
     CHOOSE_ON,
     ESTIMATOR_NAMES,
     NothingToChooseError,
     tune,
 )
+from simulator.experiments.source import FileSource, Opened, Source
+from simulator.experiments.store import Store, StoreError, store
+from simulator.experiments.trial import Trial, digest_of
 from simulator.experiments.tuning import Compared, Tuning, Valued
 
 __all__ = [
