@@ -70,7 +70,7 @@ def sums(rows: Column, decision: NDArray[np.intp]) -> Sums:
     """
     if not len(rows):
         return Sums(np.empty(0), np.empty(0, np.intp))
-    starts = np.flatnonzero(np.diff(decision, prepend=decision[0] - 1))
+    starts = np.concatenate(([0], np.flatnonzero(decision[1:] != decision[:-1]) + 1))
     counts = np.diff(starts, append=len(rows))
     # As many numbers as decisions: at 10 million rows another column would be 80 MB.
     return Sums(np.add.reduceat(rows, starts) - rows.mean() * counts, counts)

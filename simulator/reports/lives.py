@@ -47,7 +47,8 @@ def html(report: LivesInput) -> str:
 
 def markdown(report: LivesInput) -> str:
     """One row for each policy; what the figures mean stands below."""
-    own = f"{words.number(report.logged.value)} ({words.interval(report.logged)})"
+    ends = words.interval(report.logged)
+    own = words.number(report.logged.value) + (f" ({ends})" if ends else "")
     lines = [
         f"**Replay of {plain(report.log)}, online**: {report.rows:,} rows, whose own mean reward is {own}. {LIVE}",
         "",

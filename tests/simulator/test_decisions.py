@@ -228,6 +228,8 @@ def test_a_life_through_slates_is_refused() -> None:
     assert "several slots" in found.to_dict()["policies"][0]["estimators"]["rejection"]["reason"]
     assert found.logged.value is not None
     assert found.logged.low is None
+    assert "()" not in found.markdown()
+    assert "several slots" in found.html()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from rankd.v1 import decisions_pb2 as api
 from server.fold.joined import JoinFold
 from server.fold.records import LogRecord
+from simulator.evaluation import logged
 from simulator.logs import Decided, LogFormatError, Matured
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
@@ -143,7 +144,12 @@ def test_rewards_by_version() -> None:
     assert all(one.last < other.first for one, other in pairwise(groups))
     means = [(each.reward.value or 0.0) * each.n for each in groups]
     assert sum(means) / found.matured == pytest.approx(sample.reward.mean())
-    assert [each.n for each in ran.by_version(groups=1)] == [found.matured]
+    (whole,) = ran.by_version(groups=1)
+    assert whole.n == found.matured
+    # Slots of one decision belong together here as there.
+    own = logged(sample)
+    assert whole.reward.interval == own.interval == "Student t over decisions"
+    assert whole.reward.low == pytest.approx(own.low)
 
 
 def test_only_a_servers_log_has_versions() -> None:
