@@ -80,9 +80,11 @@ class DsjsonLog(FileLog):
             outcomes = slots_of(raw, key, len(multi))
         else:
             outcomes = [_outcome(raw, key, len(multi))]
-        return [
+        found = [
             event for one in outcomes for event in self._slot(raw, number, shared, actions, one)
         ]
+        # All slots were decided before anything came of one of them.
+        return sorted(found, key=lambda event: isinstance(event, Matured))
 
     def _slot(
         self,
