@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from simulator.conclusion import Result, conclude, summary
 from simulator.estimators import ESTIMATORS, MRDR
 from simulator.evaluation import logged
 from simulator.fitting import Fitting, check
-from simulator.met import rewards_met
+from simulator.logs import open_log
+from simulator.met import check_range, rewards_met
 from simulator.replay import Pass, replay
 from simulator.specs import policy_of
 from simulator.target_specs import target_of
@@ -90,7 +92,7 @@ class Comparison:
 
 
 def compare(
-    log: Log,
+    log: Log | str | PathLike[str],
     policies: Sequence[str | Target],
     *,
     estimators: Sequence[str] = ("ips", "snips", "dr"),
@@ -121,7 +123,7 @@ def compare(
     'trained_on_log'
 
     Args:
-        log: see `simulator.open_log`; read once, and once more for each of: rewards whose range nobody says, cross-fitting.
+        log: a file, or what `simulator.open_log` gives; read once, and once more for each of: rewards whose range nobody says, cross-fitting.
         policies: as the command line spells them, or targets of your own; the first is the one that others are compared with.
         estimators: by name; the first is the one that differences are of. See `simulator.estimators`.
         estimand: of policies that are spelled: "trained_on_log", which is not what they would earn live, or "frozen".
@@ -139,9 +141,12 @@ def compare(
     Raises:
         PolicyError: a policy's settings are wrong.
         LogFormatError: the log is not what its format says.
-        ValueError: there is no such estimator, interval or estimand; what was asked for would not be honest; or no decision has a
-            final reward.
+        ValueError: there is no such estimator, interval or estimand; what was asked for would not be honest; or a reward is outside the range; or no decision has
+            a final reward.
     """
+    log = open_log(log) if isinstance(log, (str, PathLike)) else log
+    if isinstance(policies, str) or not policies or not estimators:
+        raise ValueError("policies, estimators: give a list of at least one")
     unknown = [name for name in estimators if name not in ESTIMATORS]
     if unknown:
         raise ValueError(
@@ -159,10 +164,11 @@ def compare(
         for each in policies
     ]
     check(cross_fit, estimators, targets, interval)
-    fitting = Fitting(policy_of(reward_model), settings, cross_fit)
+    fitting = Fitting(policy_of(reward_model, "--reward-model"), settings, cross_fit)
     found = replay(log, targets, fitting.of(log, estimators), progress)
     if not found.matured:
         raise ValueError("there is no decision with a final reward in this log")
+    check_range(found.replayed[0].sample.reward, limits)
     mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
     results = conclude(
         found,

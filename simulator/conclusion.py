@@ -125,7 +125,8 @@ def summary(
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
-    return asdict(estimate)
+    numbers = {name: _finite(getattr(estimate, name)) for name in ("value", "low", "high")}
+    return asdict(estimate) | numbers
 
 
 def _overlap(result: Evaluation) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.beside import interval_beside, rests_on_range, scatter_tells
+import numpy as np
+
+from simulator.beside import interval_beside, scatter_tells
+from simulator.doubts import doubts
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
@@ -19,9 +22,8 @@ from simulator.overlap import Overlap, refusal
 from simulator.targets import FROZEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column, Sample
@@ -31,10 +33,8 @@ _UNTUNED = (
     "what it did later"
 )
 
-_RANGE_MET = (
-    "the interval takes rewards to lie between the least and the greatest that were met, and misses the value more often where "
-    "greater ones are possible: say the reward range"
-)
+# Of a difference, as a share of the greatest reward: products of probabilities in float64 are right to about 1e-16.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +133,27 @@ def evaluate(
     versus = refused("")
     for name in names:  # one influence at a time: at 10 million rows it is 80 MB
         valued = reason if silent else _valued(name, samples[name], estimand)
-        if not found:
+        first = not found
+        if first:
             versus = _versus(valued, alpha, reason)
-        each = _estimate(valued, estimand, reward_range, alpha, reason, interval)
-        found[name] = _noted(each) if range_met and rests_on_range(each.interval) else each
+        found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
+        if not isinstance(valued, str):
+            estimator, rows, _ = valued
+            more = [
+                [*doubts(estimator, rows, overlap, each.interval, range_met=range_met)]
+                for each in (found[name], versus)
+            ]
+            found[name] = _noted(found[name], more[0])
+            versus = _noted(versus, more[1]) if first else versus
         del valued
     return Evaluation(len(sample), found, versus, overlap, reason)
 
 
-def _noted(each: Estimate) -> Estimate:
-    return replace(each, reason="; ".join(filter(None, (each.reason, _RANGE_MET))))
+def _noted(each: Estimate, more: Iterable[str]) -> Estimate:
+    """With more that is to be known of it; what was refused is not doubted."""
+    if each.value is None:
+        return each
+    return replace(each, reason="; ".join(dict.fromkeys(filter(None, (each.reason, *more)))))
 
 
 def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Estimate:
@@ -222,6 +233,8 @@ def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
         return refused(valued)
     rows = valued.rows
     excess = valued.influence - rows.reward
+    # Weights of 1 that were rounded are no difference, however sure one could be of it.
+    excess[np.abs(excess) < _ROUNDING * np.abs(rows.reward).max(initial=0.0)] = 0.0
     try:
         scatter_tells(valued.estimator)
     except NotIdentifiable as error:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Where nobody says how many: a model then sees 4/5 of the log for 4 lessons a row.
 _FOLDS = 5
+MOST_FOLDS = (
+    50  # beyond, a model knows 2% of the log more at most, and a pass takes longer and longer
+)
 
 
 class DishonestError(ValueError):
@@ -82,8 +85,10 @@ def check(
     Raises:
         DishonestError: says what to do instead.
     """
-    if folds is not None and folds < 2:
-        raise DishonestError(f"--cross-fit {folds}: it takes two folds at least")
+    if folds is not None and not 2 <= folds <= MOST_FOLDS:
+        raise DishonestError(
+            f"--cross-fit {folds}: it takes two folds at least, and {MOST_FOLDS} at most, as each is a model that learns nearly all rows"
+        )
     learns = any(target.estimand != FROZEN for target in targets)
     if folds is not None and learns:
         raise DishonestError(

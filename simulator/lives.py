@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from policies import ModelSpec
 from simulator.decisions import Decisions
 from simulator.evaluation import mean
 from simulator.life import Online, Refused, average, estimate, versus
-from simulator.logs import Decided, DsjsonLog
+from simulator.logs import Decided, DsjsonLog, open_log
 from simulator.met import rewards_met
 from simulator.online import Live, lives
 from simulator.reports.given import LivesInput
@@ -63,7 +64,7 @@ class Lives(LivesInput):
 
 
 def live(
-    log: Log,
+    log: Log | str | PathLike[str],
     policies: Sequence[str],
     *,
     seeds: int = 5,
@@ -86,7 +87,7 @@ def live(
     ('rejection', True, True)
 
     Args:
-        log: see `simulator.open_log`.
+        log: a file, or what `simulator.open_log` gives.
         policies: as the command line spells them.
         seeds: how often each lives through the log, all in one pass.
         reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them, which policies then know beforehand.
@@ -101,6 +102,7 @@ def live(
         LogFormatError: the log is not what its format says.
         ValueError: the reward model expects no rewards.
     """
+    log = open_log(log) if isinstance(log, (str, PathLike)) else log
     limits = reward_range or log.reward_range or rewards_met(log)
     settings: dict[str, Any] = {
         "standardise": standardise,
@@ -110,7 +112,7 @@ def live(
     # The first is that of `online`, so that one life here is the one there.
     salts = [b"online" if seed == 0 else b"online %d" % seed for seed in range(seeds)]
     players = [_player(spec, settings, log, salt) for spec in policies for salt in salts]
-    model = ModelSpec(policy_of(reward_model), **settings).build()
+    model = ModelSpec(policy_of(reward_model, "--reward-model"), **settings).build()
     heard = _Heard(log)
     found = lives(heard, players, model, alpha=alpha, progress=progress)
     each = [_one(found[k : k + seeds], alpha) for k in range(0, len(found), seeds)]

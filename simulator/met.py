@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from simulator.logs.events import Matured
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from simulator.logs.events import Log
 
 
@@ -40,3 +43,21 @@ def widened(low: float, high: float) -> tuple[float, float]:
     (0.0, 3.0)
     """
     return (low, high) if low < high else (min(low, 0.0), max(high, low + 1.0))
+
+
+def check_range(reward: NDArray[np.float64], limits: tuple[float, float]) -> None:
+    """Refuses a range that rewards [n] contradict.
+
+    >>> import numpy as np
+    >>> check_range(np.array([0.0, 1.0]), (0.0, 0.5))
+    Traceback (most recent call last):
+    ValueError: rewards from 0 to 1 are in the log, outside 0 to 0.5: say a range that holds them
+
+    Raises:
+        ValueError: it does not hold them.
+    """
+    low, high = float(reward.min()), float(reward.max())
+    if not limits[0] <= low <= high <= limits[1]:
+        raise ValueError(
+            f"rewards from {low:g} to {high:g} are in the log, outside {limits[0]:g} to {limits[1]:g}: say a range that holds them"
+        )

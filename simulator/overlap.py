@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # The bars below which a log is refused.
 MOST_UNSUPPORTED = 0.001  # share of pi's actions
 LEAST_SHARE = 0.01  # expected ESS / n
+SUSPICIOUS = 0.001  # p-value of the mean weight
 LEAST_ROWS = 100.0  # expected ESS
 # Halvings of the interval in which the share of exploration is sought: 2^-30 of a share.
 _HALVINGS = 30
@@ -71,7 +72,9 @@ class Overlap:
         square = float(w @ w)
         expected = float(sample.expected_square.mean())  # NaN if one row's is
         unsupported = float(sample.unsupported.mean())
-        expected_ess = (n / expected if expected > 0 else inf) if expected == expected else nan
+        # What is never done brings no rows: sum pi^2 / mu >= (1 - unsupported)^2, so it stays below n.
+        supported = (1.0 - unsupported) ** 2 if unsupported == unsupported else 1.0
+        expected_ess = n * supported / expected if expected > 0 else (0.0 if expected == 0 else nan)
         mean = float(w.mean())
         z = _z(sample, w)
         return cls(
@@ -89,6 +92,11 @@ class Overlap:
     def ess(self) -> float:
         """The expected ESS where it is known, else the realised one."""
         return self.expected_ess if self.expected_ess == self.expected_ess else self.realised_ess
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the mean weight is further off than chance has it."""
+        return self.p_value < SUSPICIOUS  # NaN compares false
 
     @property
     def least_ess(self) -> float:

@@ -19,13 +19,16 @@ from policies.registry import settings_of
 _FILES = (".yaml", ".yml", ".json")
 
 
-def policy_of(spec: str) -> dict[str, Any]:
+def policy_of(spec: str, option: str = "--policy") -> dict[str, Any]:
     """The policy's configuration, checked.
 
     >>> policy_of("linucb:alpha=0.5,model=shared")
     {'type': 'linucb', 'alpha': 0.5, 'model': 'shared'}
     >>> policy_of("vw:--cb_explore_adf --epsilon 0.2")
     {'type': 'vw', 'args': '--cb_explore_adf --epsilon 0.2'}
+
+    Args:
+        option: whose value the spec is, for the message.
 
     Raises:
         PolicyError: there is no such policy or setting, or it has another form; the message begins with the spec.
@@ -34,7 +37,7 @@ def policy_of(spec: str) -> dict[str, Any]:
         config = _parsed(spec)
         settings_of(config)
     except PolicyError as error:
-        raise PolicyError(f"--policy {spec}: {error}") from error
+        raise PolicyError(f"{option} {spec}: {error}") from error
     return config
 
 

@@ -37,6 +37,7 @@ from simulator.fitting import check as check_model
 from simulator.life import ONLINE
 from simulator.lives import live
 from simulator.logs import LogFormatError
+from simulator.met import check_range
 from simulator.replay import replay as replay_log
 from simulator.specs import policy_of
 from simulator.target_specs import target_of
@@ -153,7 +154,7 @@ def _estimated(
 ) -> int:
     """Replays the log for all of them, and says what came of it."""
     check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
-    fitting = Fitting(policy_of(asked.reward_model), settings, asked.cross_fit)
+    fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, asked.cross_fit)
     started = time.perf_counter()
     with _progress(hidden=asked.as_json) as progress:
         found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
@@ -161,6 +162,11 @@ def _estimated(
     seconds = time.perf_counter() - started
     if not found.matured:
         _nothing(path)
+    if asked.reward_range is not None:
+        try:
+            check_range(found.replayed[0].sample.reward, asked.reward_range)
+        except ValueError as error:
+            fail(f"--reward-range: {error}")
     found = log.rest(found)
     if not found.matured:
         fail(
@@ -188,7 +194,7 @@ def _slates(
     asked: Asked,
 ) -> int:
     """The same, with a slate for a row."""
-    fitting = Fitting(policy_of(asked.reward_model), settings, None)
+    fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, None)
     started = time.perf_counter()
     with _progress(hidden=asked.as_json) as progress:
         slates = replayed_slates(log, targets, asked.estimators, fitting, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rankd.commands import check_alpha, fail
+from rankd.commands import check_alpha, check_report, fail
 from simulator.estimators import ESTIMATORS
 from simulator.estimators.slates import SLATE_ESTIMATORS
 from simulator.intervals import INTERVALS
@@ -60,6 +60,7 @@ class Asked:
 def check(asked: Asked, models: Mapping[str, Saved]) -> None:
     """Refuses what does not go together."""
     check_alpha(asked.alpha)
+    check_report(asked.report, (".html", ".md"))
     known = [*ESTIMATORS, *SLATE_ESTIMATORS]
     unknown = [name for name in asked.estimators if name not in known]
     if unknown:

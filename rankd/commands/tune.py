@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from policies import PolicyError
-from rankd.commands import check_alpha, fail
+from rankd.commands import check_alpha, check_report, fail
 from rankd.commands.progress import bar
 from rankd.commands.replay_log import open_any
 from rankd.commands.sources import UNREADABLE, note_if_short
@@ -68,7 +68,7 @@ def tune(
     as_json: bool,
 ) -> int:
     check_alpha(alpha)
-    _check_report(report)
+    check_report(report, (".md",))
     share = _share(choose_on, score_on_chosen=score_on_chosen)
     try:
         with bar("passes over the log", hidden=as_json) as tell:
@@ -118,12 +118,6 @@ def _share(choose_on: float | None, *, score_on_chosen: bool) -> float:
             f"chosen for being high. Leave some (--choose-on {CHOOSE_ON:g}), or see it all the same, marked: --score-on-chosen"
         )
     return CHOOSE_ON if score_on_chosen or choose_on is None else choose_on
-
-
-def _check_report(report: Path | None) -> None:
-    """Refuses a place for which nothing can be written, before hours of work for it."""
-    if report is not None and not report.parent.is_dir():
-        fail(f"--report {report}: there is no folder {report.parent}")
 
 
 def _write(report: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from simulator.experiments.cut import Part
 from simulator.experiments.fingerprint import survey
 from simulator.experiments.grid import candidates_of, same
 from simulator.experiments.run import run
+from simulator.experiments.source import source_of
 from simulator.experiments.tuning import Compared, Tuning, Valued
 from simulator.met import rewards_met, widened
 from simulator.specs import policy_of
@@ -27,11 +28,13 @@ from simulator.targets import FROZEN, TRAINED_ON_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from os import PathLike
     from pathlib import Path
 
     from simulator.experiments.choice import Choice
     from simulator.experiments.grid import Candidate
     from simulator.experiments.source import Source
+    from simulator.logs import Log
 
 CHOOSE_ON = 0.6
 """Share of the decisions to choose on, unless one says otherwise."""
@@ -49,7 +52,7 @@ class NothingToChooseError(Exception):
 
 
 def tune(
-    source: Source,
+    source: Source | Log | str | PathLike[str],
     specs: Sequence[str],
     *,
     estimator: str = "dr",
@@ -79,7 +82,7 @@ def tune(
     ('linucb:alpha=0.1', 600, 400, True)
 
     Args:
-        source: of the log.
+        source: of the log; or a file, or a log that is at hand.
         specs: policies, with lists for what varies: see `grid`.
         estimator: that candidates are compared and valued by; one of ESTIMATOR_NAMES.
         estimand: "trained_on_log": candidates learn all the while, and only the rows of one part count. "frozen": they learn what was
@@ -103,22 +106,25 @@ def tune(
     """
     _check(estimator, estimand, choose_on, alpha)
     candidates = candidates_of(specs)
+    source = source_of(source)
     total = len(candidates) + 2  # passes: one to survey, one for each candidate, one to value
     tell = progress or _nobody
     tell(0, total)
     with source.open() as log:
         known = survey(log)
-        cut = known.decided if score_on_chosen else int(choose_on * known.decided)
         limits = early = reward_range or log.reward_range
-        if limits is None or early is None:  # what is chosen must not hang on rewards after the cut
-            limits, early = widened(known.low, known.high), rewards_met(Part(log, 0, cut))
+    cut = known.decided if score_on_chosen else int(choose_on * known.decided)
+    if limits is None or early is None:  # what is chosen must not hang on rewards after the cut
+        limits = widened(known.low, known.high)
+        with source.open() as log:
+            early = rewards_met(Part(log, 0, cut))
     question = Question(
         estimand,
         estimator,
         limits,
         standardise,
         min_exploration,
-        policy_of(reward_model),
+        policy_of(reward_model, "--reward-model"),
         alpha,
         force,
     )

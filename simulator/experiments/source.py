@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from simulator.logs import open_log
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from simulator.logs import Columns, Log
 
 
+@runtime_checkable
 class Source(Protocol):
     """A log that is not open yet."""
 
@@ -45,3 +46,10 @@ class Opened:
     @contextmanager
     def open(self) -> Iterator[Log]:
         yield self.log
+
+
+def source_of(what: Source | Log | str | os.PathLike[str]) -> Source:
+    """Whatever it is, as a source."""
+    if isinstance(what, (str, os.PathLike)):
+        return FileSource(what)
+    return what if isinstance(what, Source) else Opened(what)

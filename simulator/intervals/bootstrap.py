@@ -48,7 +48,7 @@ def bootstrap(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     if evidence.adaptive:
         raise NotIdentifiable(
             "the rows are a path of learning: redrawn rows would have taught something else, so the bootstrap "
-            "does not apply; use martingale or confidence_sequence"
+            "does not apply; take normal; for a policy that stays as it is, martingale"
         )
     if evidence.generator is None:
         raise ValueError("the bootstrap draws: it needs a generator")

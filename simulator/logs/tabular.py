@@ -10,6 +10,7 @@ Where the whole pmf was logged, a column `pmf:a` has the probability of action a
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,11 @@ class TableLog(FileLog):
     def _context(self, header: list[str]) -> list[str]:
         """Names of the context's columns, once all that is needed is there."""
         columns = self.columns
+        twice = sorted(name for name, times in Counter(header).items() if times > 1)
+        if twice:
+            raise LogFormatError(
+                f"{self.name}: column {twice[0]!r} is there twice; rename one of them"
+            )
         named = {columns.action, columns.reward, *columns.pmf.values(), *(columns.context or ())}
         named.update(name for name in (columns.key, columns.time) if name is not None)
         if columns.propensity is not None and not columns.pmf:

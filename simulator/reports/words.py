@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from simulator.reports.given import PolicyInput, ReportInput
 
 UNKNOWN = "unknown"
-SUSPICIOUS = 0.001  # p-value of the mean weight
 
 TRAINED = (
     "This is not what it would earn live: it is the average over the versions that it went through while learning from what "
@@ -103,7 +102,7 @@ def headline(policy: PolicyInput, report: ReportInput) -> str:
     else:
         said = f"trained on the log as it went, it is estimated at {worth} per decision, {_versus(policy)}. {TRAINED}"
     overlap = policy.evaluation.overlap
-    if suspicious(overlap):
+    if overlap.suspicious:
         said += f" Beware: the mean weight is off (z = {overlap.z:.1f}), so the logged propensities may not be those that were played."
     if not estimate.identifiable:
         said += f" Not to be believed: {sentence(estimate.reason)}"
@@ -142,17 +141,12 @@ def weights(overlap: Overlap) -> str:
         f"The mean weight is {number(overlap.mean_weight)}, expected {number(expected)}: "
         f"z = {overlap.z:.2f}, p = {overlap.p_value:.2g}."
     )
-    if suspicious(overlap):
+    if overlap.suspicious:
         return (
             f"{found} That is hardly chance: the logged propensities may not be those that were played, "
             "and then no estimate here is right."
         )
     return f"{found} Nothing speaks against the logged propensities."
-
-
-def suspicious(overlap: Overlap) -> bool:
-    """Whether the mean weight is further off than chance has it."""
-    return overlap.p_value < SUSPICIOUS  # NaN compares false
 
 
 def setting(estimate: Estimate, name: str) -> str:

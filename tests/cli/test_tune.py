@@ -101,9 +101,11 @@ def test_results_of_another_log_are_refused(table: Path, tmp_path: Path) -> None
 
 
 def test_a_report_that_cannot_be_written_costs_no_result(table: Path, tmp_path: Path) -> None:
-    shown = rankd("tune", table, *GIVEN, "--report", tmp_path, "--json")
+    place = tmp_path / "report.md"
+    place.mkdir()
+    shown = rankd("tune", table, *GIVEN, "--report", place, "--json")
     assert shown.code == 1
-    assert f"--report {tmp_path}: Is a directory" in shown.err
+    assert f"--report {place}: Is a directory" in shown.err
     assert json.loads(shown.out.splitlines()[-1])["decided"] == 1_500
 
 

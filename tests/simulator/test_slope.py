@@ -225,4 +225,5 @@ def test_a_policy_that_stays_as_it_is_is_valued_on_the_rows_after_the_choice() -
     earlier, later = split(sample)
     chosen = slope(tunings("clipped", earlier), earlier).chosen
     assert found.value == chosen.value(later)
-    assert (found.setting, found.reason) == (repr(chosen), "")
+    assert found.setting == repr(chosen)
+    assert "trades bias for variance" in found.reason
