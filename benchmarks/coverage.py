@@ -11,7 +11,7 @@ Bars (exit code 1 if one is missed):
   empirical likelihood within 93.5 and 96.5%;
 - empirical Bernstein, Clopper-Pearson and the confidence sequence at least 95% on each law whose rows are independent, the
   confidence sequence on adaptive logs, too;
-- adaptive logs: on one law the weighted interval within 93.5 and 96.5%, and normal below. That law was chosen from about thirty that were looked
+- adaptive logs: on one law the weighted interval within 93.5 and 96.5%, and normal below. That law was chosen from about fifty that were looked
   at, to show what weighting can mend; on others of them both fail, and two of those stand beside it;
 - where a law is labelled as one that an interval fails on, it does: less than 93.5%. Where overlap is poor, all logs are refused; four fifths where
   how poor it is depends on what the policy learned.

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from simulator.beside import interval_beside, scatter_tells
 from simulator.doubts import doubts
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
@@ -24,6 +22,7 @@ from simulator.targets import FROZEN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column, Sample
@@ -138,7 +137,7 @@ def evaluate(
             versus = _versus(valued, alpha, reason)
         found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
         if not isinstance(valued, str):
-            estimator, rows, _ = valued
+            estimator, rows = valued.estimator, valued.rows  # not the influence, which is to go
             more = [
                 [*doubts(estimator, rows, overlap, each.interval, range_met=range_met)]
                 for each in (found[name], versus)
