@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from simulator.beside import interval_beside, scatter_tells
 from simulator.doubts import doubts
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
@@ -24,6 +22,7 @@ from simulator.targets import FROZEN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from simulator.sample import Column, Sample
@@ -138,7 +137,7 @@ def evaluate(
             versus = _versus(valued, alpha, reason)
         found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
         if not isinstance(valued, str):
-            estimator, rows, _ = valued
+            estimator, rows = valued.estimator, valued.rows  # not the influence, which is to go
             more = [
                 [*doubts(estimator, rows, overlap, each.interval, range_met=range_met)]
                 for each in (found[name], versus)
@@ -234,7 +233,11 @@ def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     rows = valued.rows
     excess = valued.influence - rows.reward
     # Weights of 1 that were rounded are no difference, however sure one could be of it.
-    excess[np.abs(excess) < _ROUNDING * np.abs(rows.reward).max(initial=0.0)] = 0.0
+    greatest = max(rows.reward.max(initial=0.0), -rows.reward.min(initial=0.0))
+    least = _ROUNDING * float(greatest)
+    excess[(excess < least) & (excess > -least)] = (
+        0.0  # no column of absolute values: 80 MB at 10 million rows
+    )
     try:
         scatter_tells(valued.estimator)
     except NotIdentifiable as error:

@@ -32,6 +32,8 @@ COLUMNS = (
 """Names of a Sample's columns of float64, in its order."""
 # How far a pmf's sum may be off: logs round to float32, some to four digits.
 _ROUNDING = 1e-3
+# Numbers that are checked at a time: 1 MB, which is still in the cache when it is looked at again.
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +139,24 @@ class Sample:
             raise ValueError(
                 f"actions from {taken.min()} to {taken.max()} of {target.shape[1]}: must be 0 .. K - 1"
             )
-        _check_pmfs("pi", target)
-        at = np.arange(n) * target.shape[1] + taken  # places in the flat arrays
+        at = _at_actions("pi", target, taken)
         logged = np.asarray(mu, np.float64)
         others: dict[str, Column] = {}
         if logged.ndim == 2:
-            _check_pmfs("mu", logged)
+            if logged.shape != target.shape:
+                raise ValueError(f"mu {logged.shape} and pi {target.shape} must be alike")
+            propensity = _at_actions("mu", logged, taken)
             others = _overlap(target, logged)
-            logged = logged.ravel()[at]
+            logged = propensity
         if q is not None:
             expected = np.asarray(q, np.float64)
             if expected.shape != target.shape:
                 raise ValueError(f"q {expected.shape} and pi {target.shape} must be alike")
-            others |= {"q_logged": expected.ravel()[at], "q_pi": np.vecdot(target, expected)}
-        return cls.of(reward, logged, target.ravel()[at], **others)
+            others |= {
+                "q_logged": expected[np.arange(n), taken],
+                "q_pi": np.vecdot(target, expected),
+            }
+        return cls.of(reward, logged, at, **others)
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -166,20 +172,24 @@ class Sample:
         return Sample(*(getattr(self, name)[chosen] for name in COLUMNS), decision=decision)
 
 
-def _check_pmfs(name: str, pmfs: NDArray[np.float64]) -> None:
-    """Refuses rows [n, K] that are no pmfs."""
-    if not len(pmfs):
-        return
-    sums = pmfs @ np.ones(pmfs.shape[1])
-    least, most = 1 - _ROUNDING, 1 + _ROUNDING
-    # NaN is the least and the greatest wherever it is, and compares false.
-    if sums.min() >= least and sums.max() <= most and pmfs.min() >= 0:
-        return
-    fine = (sums >= least) & (sums <= most) & (pmfs >= 0).all(axis=1)
-    row = int(np.argmin(fine))
-    raise ValueError(
-        f"{name} of row {row} has {pmfs[row].min()} as its least entry and the sum {sums[row]}: must be >= 0 and 1"
-    )
+def _at_actions(name: str, pmfs: NDArray[np.float64], action: NDArray[np.integer]) -> Column:
+    """The actions' entries, [n], of rows [n, K] that are checked to be pmfs, a block at a time."""
+    n, count = pmfs.shape
+    found, ones, step = np.empty(n), np.ones(count), max(1, _BLOCK // max(1, count))
+    for start in range(0, n, step):
+        block = pmfs[start : start + step]
+        sums = block @ ones
+        # NaN is the least and the greatest wherever it is, and compares false.
+        if not (sums.min() >= 1 - _ROUNDING and sums.max() <= 1 + _ROUNDING and block.min() >= 0):
+            fine = (np.abs(sums - 1) <= _ROUNDING) & (block >= 0).all(axis=1)
+            row = int(np.argmin(fine))
+            raise ValueError(
+                f"{name} of row {start + row} has {block[row].min()} as its least entry and the sum {sums[row]}: "
+                "must be >= 0 and 1"
+            )
+        at = np.arange(0, block.size, count) + action[start : start + step]
+        found[start : start + step] = block.ravel()[at]
+    return found
 
 
 def _overlap(pi: NDArray[np.float64], mu: NDArray[np.float64]) -> dict[str, Column]:

@@ -30,4 +30,4 @@ class SNIPS(Ratio):
     def terms(self, sample: Sample) -> tuple[Column, Column, Column]:
         """0, w r, w, [n] each."""
         w = sample.weight
-        return np.zeros(len(sample)), w * sample.reward, w
+        return np.broadcast_to(np.float64(0.0), len(sample)), w * sample.reward, w
