@@ -120,7 +120,7 @@ def look(policy: str, world: Environment, skew: float, logs: int, lived: int) ->
 
 def ask(log: WorldLog, spec: ModelSpec) -> Answers:
     """What it says of one policy, in both ways."""
-    found = lives(log, [Live("asked", spec, salt) for salt in SALTS], spec.build())
+    found = lives(log, [Live("asked", spec, salt) for salt in SALTS], Progressive(spec.build()))
     told = [each for each in found if isinstance(each, Online)]
     assert len(told) == len(found), "a log was too short"
     one = replay(log, [Trained("asked", spec)], Progressive(spec.build())).replayed[0]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rankd.cli_experiments import add_experiments
-from rankd.cli_options import ColumnNames, OneApp
+from rankd.cli_options import Alpha, ColumnNames, JsonLine, OneApp, RewardRange
 
 app = typer.Typer(
     name="rankd",
@@ -209,10 +209,7 @@ def replay(
     ] = 5,
     app_name: OneApp = None,
     columns: ColumnNames = None,
-    reward_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
-    ] = None,
+    reward_range: RewardRange = None,
     min_exploration: Annotated[
         float | None,
         typer.Option(
@@ -245,9 +242,7 @@ def replay(
             "Default: what suits each estimator."
         ),
     ] = None,
-    alpha: Annotated[
-        float, typer.Option(help="Share of logs whose interval may miss the value.")
-    ] = 0.05,
+    alpha: Alpha = 0.05,
     force: Annotated[
         bool, typer.Option("--force", help="Show numbers that should not be believed, too.")
     ] = False,
@@ -256,9 +251,7 @@ def replay(
         typer.Option(help="Write a page (.html) or a table for a pull request (.md)."),
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Write plots as PNG into this folder.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object as the last line.")
-    ] = False,
+    as_json: JsonLine = False,
 ) -> None:
     """Ask a log what other policies would have earned."""
     from rankd.commands.replay import replay

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from rankd.cli_options import Cache, ColumnNames, Jobs, MinExploration, OneApp, Resume, Standardise
+from rankd.cli_options import (
+    Alpha,
+    Cache,
+    ColumnNames,
+    Jobs,
+    JsonLine,
+    MinExploration,
+    OneApp,
+    Resume,
+    RewardRange,
+    Standardise,
+)
 
 
 class Tuned(StrEnum):
@@ -35,7 +46,7 @@ def tune(
         ),
     ],
     estimator: Annotated[
-        str, typer.Option(help="That candidates are compared by: ips, snips, dm, dr or sndr.")
+        str, typer.Option(help="That candidates are compared by: ips, snips, dr or sndr.")
     ] = "dr",
     estimand: Annotated[
         Tuned,
@@ -60,18 +71,13 @@ def tune(
     ] = False,
     app_name: OneApp = None,
     columns: ColumnNames = None,
-    reward_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
-    ] = None,
+    reward_range: RewardRange = None,
     min_exploration: MinExploration = 0.05,
     standardise: Standardise = True,
     reward_model: Annotated[
-        str, typer.Option(help="The policy whose expectations dm, dr and sndr use.")
+        str, typer.Option(help="The policy whose expectations dr and sndr use.")
     ] = "linucb",
-    alpha: Annotated[
-        float, typer.Option(help="Share of logs whose interval may miss the value.")
-    ] = 0.05,
+    alpha: Alpha = 0.05,
     force: Annotated[
         bool, typer.Option("--force", help="Choose by numbers that should not be believed, too.")
     ] = False,
@@ -80,9 +86,7 @@ def tune(
     report: Annotated[
         Path | None, typer.Option(help="Write a table for a pull request (Markdown).")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object as the last line.")
-    ] = False,
+    as_json: JsonLine = False,
 ) -> None:
     """Choose settings on the earlier part of a log, and value the best on the later part."""
     from rankd.commands.tune import tune

@@ -19,6 +19,12 @@ ColumnNames = Annotated[
         help="Columns of a table: action, reward, propensity, key, time. A column pmf:ID has the probability of action ID.",
     ),
 ]
+RewardRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Rewards that can be. Default: as the log says."),
+]
+Alpha = Annotated[float, typer.Option(help="Share of logs whose interval may miss the value.")]
+JsonLine = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
 MinExploration = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Share of decisions spread over all actions.")
 ]

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from simulator.conclusion import Result, conclude, summary
-from simulator.estimators import ESTIMATORS, MRDR
+from simulator.estimators import ESTIMATORS
 from simulator.evaluation import logged
 from simulator.fitting import Fitting, check
 from simulator.logs import open_log
@@ -169,7 +169,7 @@ def compare(
     if not found.matured:
         raise ValueError("there is no decision with a final reward in this log")
     check_range(found.replayed[0].sample.reward, limits)
-    mrdr = fitting.of_mrdr(log, targets) if MRDR.name in estimators else []
+    mrdr = fitting.of_mrdr(log, targets, estimators)
     results = conclude(
         found,
         mrdr,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.beside import rests_on_range
-from simulator.estimators import tunings
+from simulator.estimators import DM, tunings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 # Rows whose reward differs from the least, or from the greatest, below which Student's t is not to be trusted: with 3 of 3,000 it
 # missed the value in 21% of simulated logs instead of 5%.
 FEW = 30
-STUDENT = "Student t"
-"""How that interval's method begins."""
+_STUDENT = "Student t"  # how that interval's method begins
 
 
 def doubts(
@@ -38,12 +37,12 @@ def doubts(
         yield (
             "the interval is for the mean under this setting, which trades bias for variance: the value itself may lie outside"
         )
-    if overlap.suspicious and estimator.name != "dm":
+    if overlap.suspicious and not isinstance(estimator, DM):
         yield (
             f"the mean weight is {overlap.mean_weight:.3g} (z = {overlap.z:.1f}), so the logged propensities may not be those that "
             "were played: see rankd validate"
         )
-    if interval.startswith(STUDENT) and (few := few_rewards(rows.reward)):
+    if interval.startswith(_STUDENT) and (few := few_rewards(rows.reward)):
         yield few
     if range_met and rests_on_range(interval):
         yield (

@@ -20,7 +20,7 @@ from simulator.overlap import Overlap, refusal
 from simulator.targets import FROZEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -132,26 +132,21 @@ def evaluate(
     versus = refused("")
     for name in names:  # one influence at a time: at 10 million rows it is 80 MB
         valued = reason if silent else _valued(name, samples[name], estimand)
-        first = not found
-        if first:
-            versus = _versus(valued, alpha, reason)
-        found[name] = _estimate(valued, estimand, reward_range, alpha, reason, interval)
-        if not isinstance(valued, str):
-            estimator, rows = valued.estimator, valued.rows  # not the influence, which is to go
-            more = [
-                [*doubts(estimator, rows, overlap, each.interval, range_met=range_met)]
-                for each in (found[name], versus)
-            ]
-            found[name] = _noted(found[name], more[0])
-            versus = _noted(versus, more[1]) if first else versus
+        if not found:
+            versus = _doubted(_versus(valued, alpha, reason), valued, overlap, range_met=range_met)
+        each = _estimate(valued, estimand, reward_range, alpha, reason, interval)
+        found[name] = _doubted(each, valued, overlap, range_met=range_met)
         del valued
     return Evaluation(len(sample), found, versus, overlap, reason)
 
 
-def _noted(each: Estimate, more: Iterable[str]) -> Estimate:
-    """With more that is to be known of it; what was refused is not doubted."""
-    if each.value is None:
+def _doubted(
+    each: Estimate, valued: _Valued | str, overlap: Overlap, *, range_met: bool
+) -> Estimate:
+    """With what is to be known of it; what was refused is not doubted."""
+    if isinstance(valued, str) or each.value is None:
         return each
+    more = doubts(valued.estimator, valued.rows, overlap, each.interval, range_met=range_met)
     return replace(each, reason="; ".join(dict.fromkeys(filter(None, (each.reason, *more)))))
 
 

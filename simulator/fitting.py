@@ -50,13 +50,17 @@ class Fitting(NamedTuple):
             return self.progressive()
         return CrossFitted.of(log, self.progressive, self.folds)
 
-    def of_mrdr(self, log: Log, targets: Sequence[Target]) -> list[Sample]:
-        """For each target its sample, with q from a model that was fitted for it: two passes over the log.
+    def of_mrdr(
+        self, log: Log, targets: Sequence[Target], estimators: Sequence[str]
+    ) -> list[Sample]:
+        """For each target its sample, with q from a model that was fitted for it: two passes over the log. Empty if mrdr is not asked for.
 
         Raises:
             PolicyError: the policy does not learn by weighted least squares.
             LogFormatError, ValueError: the log cannot be cross-fitted.
         """
+        if MRDR.name not in estimators:
+            return []
         return [self._mrdr(log, target).replayed[0].sample for target in targets]
 
     def _mrdr(self, log: Log, target: Target) -> Pass:

@@ -16,6 +16,7 @@ from simulator.logs import Decided, DsjsonLog, open_log
 from simulator.met import rewards_met
 from simulator.online import Live, lives
 from simulator.reports.given import LivesInput
+from simulator.reward_models import Progressive
 from simulator.specs import policy_of
 
 if TYPE_CHECKING:
@@ -98,9 +99,8 @@ def live(
         progress: called with the number of rows so far.
 
     Raises:
-        PolicyError: a policy's settings are wrong.
+        PolicyError: a policy's settings are wrong, or the reward model expects no rewards.
         LogFormatError: the log is not what its format says.
-        ValueError: the reward model expects no rewards.
     """
     log = open_log(log) if isinstance(log, (str, PathLike)) else log
     limits = reward_range or log.reward_range or rewards_met(log)
@@ -112,7 +112,7 @@ def live(
     # The first is that of `online`, so that one life here is the one there.
     salts = [b"online" if seed == 0 else b"online %d" % seed for seed in range(seeds)]
     players = [_player(spec, settings, log, salt) for spec in policies for salt in salts]
-    model = ModelSpec(policy_of(reward_model, "--reward-model"), **settings).build()
+    model = Progressive(ModelSpec(policy_of(reward_model, "--reward-model"), **settings).build())
     heard = _Heard(log)
     found = lives(heard, players, model, alpha=alpha, progress=progress)
     each = [_one(found[k : k + seeds], alpha) for k in range(0, len(found), seeds)]

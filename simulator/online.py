@@ -35,7 +35,7 @@ from simulator.ips import NotIdentifiable
 from simulator.life import ONLINE, Refused, Row, concluded
 from simulator.logs.events import Decided, Matured
 from simulator.targets import Trained
-from simulator.waiting import Waiting, expected
+from simulator.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies import ModelSpec, Scored
-    from policies.model import Model
     from simulator.life import Method, Online
     from simulator.logs.events import Log
+    from simulator.reward_models import RewardModel
 
 
 _SLATES = (
@@ -108,7 +108,7 @@ class _Asked(NamedTuple):
 def online(
     log: Log,
     target: Player,
-    reward_model: Model | None = None,
+    reward_model: RewardModel | None = None,
     *,
     method: Method | None = None,
     quantile: float = 0.01,
@@ -120,7 +120,7 @@ def online(
     Args:
         log: read once, from its beginning.
         target: untrained; is changed by it.
-        reward_model: gives q by its policy's `expected`; learns every matured row on the way. Without one q is 0, which costs DR-ns
+        reward_model: gives q, and is told every reward when that was final. Without one q is 0, which costs DR-ns
             precision only. Rejection does not need it.
         method: None takes rejection for as long as mu is uniform over one number of actions, and DR-ns from there on.
         quantile: of DR-ns, in [0, 1], see `simulator.dr_ns.Adaptive`.
@@ -128,8 +128,8 @@ def online(
         progress: called after each matured row with their number.
 
     Raises:
-        NotIdentifiable: decisions have several slots, fewer than 100 rounds were accepted, the log has neither pmfs nor uniform propensities, the policy does what the
-            log's never did, too much of pi was cut off, or rejection was asked for and mu is not uniform.
+        NotIdentifiable: decisions have several slots, fewer than 100 rounds were accepted, the log has neither pmfs nor uniform
+            propensities, the policy does what the log's never did, too much of pi was cut off, or rejection was asked for and mu is not uniform.
         LogFormatError: the log is not what its format says, or was thinned at several rates (`pdrop`).
         ValueError: an argument is outside its range, or the reward model expects no rewards.
     """
@@ -150,7 +150,7 @@ def online(
 def lives(
     log: Log,
     targets: Sequence[Player],
-    reward_model: Model | None = None,
+    reward_model: RewardModel | None = None,
     *,
     method: Method | None = None,
     quantile: float = 0.01,
@@ -173,13 +173,13 @@ def lives(
             if decisions.slots > 1:
                 for run in runs:
                     run.refuse(_SLATES.format(event.decision_key))
-            q = None if reward_model is None else expected(reward_model, event)
+            q = None if reward_model is None else reward_model.expected(event)
             waiting.put(event, [run.decide(event, number, q) for run in runs])
             continue
         for run, asked in zip(runs, waiting.take(event), strict=True):
             run.mature(asked, event)
         if reward_model is not None:
-            reward_model.learn([event.decision.interaction(event.reward)])
+            reward_model.learn(event)
         matured += 1
         if progress is not None:
             progress(matured)

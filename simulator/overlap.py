@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 # The bars below which a log is refused.
 MOST_UNSUPPORTED = 0.001  # share of pi's actions
 LEAST_SHARE = 0.01  # expected ESS / n
-SUSPICIOUS = 0.001  # p-value of the mean weight
 LEAST_ROWS = 100.0  # expected ESS
+SUSPICIOUS = 0.001
+"""p-value of the mean weight below which the logged propensities are doubted."""
 # Halvings of the interval in which the share of exploration is sought: 2^-30 of a share.
 _HALVINGS = 30
 

@@ -1,7 +1,6 @@
 """One pass over a log: what each target would have done at each decision, and what came of what was done.
 
-The log is streamed; what is kept of a row is a few numbers (`Sample`), and of a decision whose reward is not final
-yet, the targets' pmfs. A target is asked before the row's reward is known and learns when it was final in the
+The log is streamed; what is kept of a row is a few numbers (`Sample`), also while its reward is not final. A target is asked before the row's reward is known and learns when it was final in the
 log, so a delay costs it what it would have cost.
 
 A slot of a slate is a row of its own: a decision among what the slots above left, with its own reward and propensity, as a

@@ -94,7 +94,7 @@ def replay_slates(
         pseudo_inverse: whether the pseudo-inverse estimator will be asked: a matrix of L K rows is then inverted for each slate.
 
     Raises:
-        LogFormatError: the log is not what its format says, stands for decisions that were left out (`pdrop`), or has slots of one
+        LogFormatError: the log is not what its format says, was thinned at several rates (`pdrop`), or has slots of one
             decision apart from each other.
         ValueError: no decision has several slots, a target is asked for each slot anew, or a number cannot be an estimator's.
     """

@@ -1,17 +1,12 @@
-"""What a pass over a log needs, whatever it asks: decisions that wait for their rewards, and the reward model's answer."""
+"""What a pass over a log keeps, whatever it asks: something of each decision that waits for its reward."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from policies import PolicyError
 from simulator.logs.events import LogFormatError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from policies.model import Model
     from simulator.logs.events import Decided, Matured
 
 T = TypeVar("T")
@@ -75,17 +70,3 @@ class Waiting(Generic[T]):
             raise LogFormatError(
                 f"{self._log}: decision {key} has a reward and was never made, or has two"
             ) from None
-
-
-def expected(model: Model, decision: Decided) -> NDArray[np.float64]:
-    """The reward that the reward model expects of each action, [K].
-
-    Raises:
-        PolicyError: its policy expects none.
-    """
-    found = model.expected(decision.context, decision.actions)
-    if found is None:
-        raise PolicyError(
-            f"{model.policy.name} expects no rewards, so it cannot be the reward model; take another (--reward-model)"
-        )
-    return found

@@ -6,10 +6,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.progress import ProgressColumn
 
 
 @contextmanager
@@ -23,16 +32,30 @@ def bar(what: str, *, hidden: bool) -> Iterator[Callable[[float, float], None]]:
     Yields:
         Call it with what is done and the total.
     """
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=hidden or not console.is_terminal,  # in a file it would be an empty line
+    text = TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what)
+    left = TextColumn("left:")
+    with _shown(
+        text, BarColumn(), TimeElapsedColumn(), left, TimeRemainingColumn(), hidden=hidden
     ) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counted(what: str, *, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """The same of what has no known end.
+
+    Yields:
+        Call it with what is done.
+    """
+    text = TextColumn("{task.completed:,.0f} " + what)
+    with _shown(SpinnerColumn(), text, TimeElapsedColumn(), hidden=hidden) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _shown(*columns: ProgressColumn, hidden: bool) -> Progress:
+    console = Console(stderr=True)
+    # In a file it would be an empty line.
+    disabled = hidden or not console.is_terminal
+    return Progress(*columns, console=console, transient=True, disable=disabled)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from policies import PolicyError
 from rankd.commands import fail
+from rankd.commands.progress import counted
 from rankd.commands.replay_asked import check
 from rankd.commands.replay_log import open_any, open_served, range_met
 from rankd.commands.replay_online import show_online
@@ -28,10 +27,9 @@ from rankd.commands.replay_slates import (
     replayed_slates,
 )
 from rankd.commands.saved import Learned, learned_until, saved
-from rankd.commands.sources import UNREADABLE, note_if_short
+from rankd.commands.sources import UNREADABLE, note_what_lacks
 from simulator.comparison import Comparison
 from simulator.conclusion import conclude
-from simulator.estimators import MRDR
 from simulator.fitting import DishonestError, Fitting
 from simulator.fitting import check as check_model
 from simulator.life import ONLINE
@@ -63,7 +61,7 @@ def replay(path: str, asked: Asked) -> int:
         return _as_served(path, asked)
     with ExitStack() as stack:
         log = open_any(path, asked.app, asked.columns, stack)
-        stack.callback(note_if_short, log)  # once it has been read
+        stack.callback(note_what_lacks, log)  # once it has been read
         with _faults(path):
             limits = asked.reward_range or log.reward_range or range_met(log)
             settings = {
@@ -108,7 +106,7 @@ def _faults(path: str) -> Iterator[None]:
 
 def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
     started = time.perf_counter()
-    with _progress(hidden=asked.as_json) as progress:
+    with counted("rows", hidden=asked.as_json) as progress:
         found = live(
             log, asked.specs,
             seeds=asked.seeds, reward_model=asked.reward_model, alpha=asked.alpha, progress=progress, **settings,
@@ -156,9 +154,9 @@ def _estimated(
     check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, asked.cross_fit)
     started = time.perf_counter()
-    with _progress(hidden=asked.as_json) as progress:
+    with counted("rows", hidden=asked.as_json) as progress:
         found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
-        mrdr = fitting.of_mrdr(log.log, targets) if MRDR.name in asked.estimators else []
+        mrdr = fitting.of_mrdr(log.log, targets, asked.estimators)
     seconds = time.perf_counter() - started
     if not found.matured:
         _nothing(path)
@@ -196,7 +194,7 @@ def _slates(
     """The same, with a slate for a row."""
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, None)
     started = time.perf_counter()
-    with _progress(hidden=asked.as_json) as progress:
+    with counted("rows", hidden=asked.as_json) as progress:
         slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
     seconds = time.perf_counter() - started
     if not slates.matured:
@@ -239,20 +237,3 @@ def _tell(
 
 def _nothing(path: str) -> NoReturn:
     fail(f"{path}: there is no decision with a final reward in this log", UNREADABLE)
-
-
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """What is to be told how many rows there were so far."""
-    console = Console(stderr=True)
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.completed:,.0f} rows"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=hidden or not console.is_terminal,  # in a file it would be an empty line
-    )
-    with bar:
-        task = bar.add_task("rows", total=None)
-        yield lambda n: bar.update(task, completed=n)

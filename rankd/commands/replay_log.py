@@ -12,7 +12,6 @@ from rankd.commands.sources import TOPIC, UNREADABLE, columns_of
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
 from simulator.logs import LogFormatError, open_log
-from simulator.logs.rankd_table import RankdTableLog
 from simulator.logs.served import ServedLog
 from simulator.met import rewards_met
 
@@ -36,16 +35,9 @@ def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) 
             fail(f"{path}: has several apps; pick one with --app: {', '.join(apps)}", UNREADABLE)
         return open_log(source, app=app)
     try:
-        log = open_log(path, app=app, columns=None if columns is None else columns_of(columns))
+        return open_log(path, app=app, columns=None if columns is None else columns_of(columns))
     except (LogFormatError, OSError) as error:
         fail(f"{path}: {error}" if isinstance(error, OSError) else str(error), UNREADABLE)
-    if isinstance(log, RankdTableLog):
-        typer.echo(
-            f"note: {path} does not tell when rewards became final, nor which decisions have none: each is learned at once, sooner than it "
-            "was. The data folder, the topic and a JSONL export tell",
-            err=True,
-        )
-    return log
 
 
 def open_served(path: str, app: str | None, stack: ExitStack) -> tuple[LogSource, ServedLog]:

@@ -12,7 +12,7 @@ import typer
 from rankd.commands import fail
 from rankd.v1 import internal_pb2
 from server.files import DataFolder
-from server.fold.envelope import EnvelopeError, unseal
+from server.fold.envelope import MAGIC, EnvelopeError, unseal
 from server.fold.records import LogRecord
 from server.fold.settings import FoldSettings
 from server.learning.checkpoints import Checkpoints
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from simulator.replay import Pass
     from simulator.sample import Sample
 
-_SEALED = b"rankd\r\n"  # what the envelope begins with
+_SEALED = MAGIC[:-1]  # one that a transfer in text mode has damaged is refused later, by what it is
 _CHECKPOINT = ".ckpt"
 
 

@@ -123,9 +123,17 @@ def note_if_cut(source: LogSource) -> None:
         )
 
 
-def note_if_short(log: Log) -> None:
-    """Once everything has been read: says what was not all there."""
+def note_what_lacks(log: Log) -> None:
+    """Once everything has been read: says what was not all there, and what this kind of log does not tell."""
     from simulator.logs import Skipped
+    from simulator.logs.rankd_table import RankdTableLog
+
+    if isinstance(log, RankdTableLog):
+        typer.echo(
+            f"note: {log.name} does not tell when rewards became final, nor which decisions have none: each is learned at once, sooner "
+            "than it was. The data folder, the topic and a JSONL export tell",
+            err=True,
+        )
 
     if log.counters[Skipped.CUT_SHORT]:
         typer.echo(

@@ -13,7 +13,7 @@ from policies import PolicyError
 from rankd.commands import check_alpha, check_report, fail
 from rankd.commands.progress import bar
 from rankd.commands.replay_log import open_any
-from rankd.commands.sources import UNREADABLE, note_if_short
+from rankd.commands.sources import UNREADABLE, note_what_lacks
 from rankd.commands.tune_show import markdown, show
 from simulator.experiments import CHOOSE_ON, NothingToChooseError, StoreError
 from simulator.experiments import tune as search
@@ -43,7 +43,7 @@ class AnyLog:
             yield log
             if self.path not in self._read:
                 self._read.add(self.path)
-                note_if_short(log)
+                note_what_lacks(log)
 
 
 def tune(

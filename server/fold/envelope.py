@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
-_MAGIC = b"rankd\r\n\x00"  # CR LF NUL: a transfer in text mode is noticed too
+MAGIC = b"rankd\r\n\x00"  # CR LF NUL: a transfer in text mode is noticed too
 _FORMAT = 1
-_HEAD = len(_MAGIC) + 2 + 32
+_HEAD = len(MAGIC) + 2 + 32
 
 
 class EnvelopeError(Exception):
@@ -38,7 +38,7 @@ def seal_parts(pieces: Iterable[Message]) -> list[bytes]:
     digest = hashlib.sha256()
     for part in body:
         digest.update(part)
-    return [_MAGIC + _FORMAT.to_bytes(2, "big") + digest.digest(), *body]
+    return [MAGIC + _FORMAT.to_bytes(2, "big") + digest.digest(), *body]
 
 
 def unseal(kind: type[M], data: bytes) -> M:
@@ -47,9 +47,9 @@ def unseal(kind: type[M], data: bytes) -> M:
     Raises:
         EnvelopeError: anything is wrong with it; the message says what.
     """
-    if not data.startswith(_MAGIC) or len(data) < _HEAD:
+    if not data.startswith(MAGIC) or len(data) < _HEAD:
         raise EnvelopeError("not a rankd file, or cut short")
-    found = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 2], "big")
+    found = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "big")
     if found != _FORMAT:
         raise EnvelopeError(f"format {found}; this rankd reads format {_FORMAT}")
     body = memoryview(data)[_HEAD:]  # no copy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies import PolicyError
-from simulator.estimators import ESTIMATORS
+from simulator.estimators import DM, ESTIMATORS, MRDR
 from simulator.experiments.ask import Ask, Question
 from simulator.experiments.choice import choose
 from simulator.experiments.cut import Part
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 CHOOSE_ON = 0.6
 """Share of the decisions to choose on, unless one says otherwise."""
 ESTIMATOR_NAMES = tuple(
-    name for name, cls in ESTIMATORS.items() if cls.tuned is None and name not in ("mrdr", "dm")
+    name
+    for name, cls in ESTIMATORS.items()
+    if cls.tuned is None and name not in (MRDR.name, DM.name)
 )
 """Estimators that candidates can be compared by: those with no setting of their own, which would have to be chosen, too, and whose
 rows tell their error, as those of dm do not."""

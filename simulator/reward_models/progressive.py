@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.waiting import expected
+from policies import PolicyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,12 @@ class Progressive:
         Raises:
             PolicyError: the policy expects no rewards.
         """
-        return expected(self._model, decision)
+        found = self._model.expected(decision.context, decision.actions)
+        if found is None:
+            raise PolicyError(
+                f"{self._model.policy.name} expects no rewards, so it cannot be the reward model; take another (--reward-model)"
+            )
+        return found
 
     def learn(self, matured: Matured) -> None:
         self._model.learn([matured.decision.interaction(matured.reward)])

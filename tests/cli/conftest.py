@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -85,6 +86,17 @@ def folder(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("copy") / "data"
     shutil.copytree(service.folder.root, copy, ignore=shutil.ignore_patterns("run"))
     return copy
+
+
+def changed(exported: Path, path: Path) -> Path:
+    """The export with one entry of one pmf changed, at event-7."""
+    lines = exported.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if '"event_id":"event-7"' in line)
+    record = json.loads(lines[at])
+    record["payload"]["pmf"][0] += 1e-12
+    lines[at] = json.dumps(record)
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 @pytest.fixture(scope="session")

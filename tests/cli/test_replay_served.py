@@ -16,7 +16,7 @@ from server.fold.envelope import seal
 from server.learning.checkpoints import Checkpoints
 from simulator.logs.served import ServedLog
 from simulator.served import AsServed
-from tests.cli.conftest import ROUNDS, rankd
+from tests.cli.conftest import ROUNDS, changed, rankd
 from tests.cli.test_replay import replayed
 
 if TYPE_CHECKING:
@@ -62,13 +62,7 @@ def test_for_people(folder: Path) -> None:
 
 
 def test_a_decision_that_was_changed_is_named(exported: Path, tmp_path: Path) -> None:
-    lines = exported.read_text().splitlines()
-    at = next(i for i, line in enumerate(lines) if '"event_id":"event-7"' in line)
-    record = json.loads(lines[at])
-    record["payload"]["pmf"][0] += 1e-12
-    lines[at] = json.dumps(record)
-    path = tmp_path / "changed.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+    path = changed(exported, tmp_path / "changed.jsonl")
     found = replayed(path, "--as-served")
     assert found["as_served"]["mismatches"] >= 1
     assert "event 'event-7'" in found["as_served"]["first_mismatch"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tests.cli.conftest import ROUNDS, rankd
+from tests.cli.conftest import ROUNDS, changed, rankd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,13 +26,7 @@ def test_a_folder_and_its_export_verify_alike(folder: Path, exported: Path) -> N
 
 
 def test_a_mismatch_ends_with_1_and_is_named(exported: Path, tmp_path: Path) -> None:
-    lines = exported.read_text().splitlines()
-    at = next(i for i, line in enumerate(lines) if '"event_id":"event-7"' in line)
-    record = json.loads(lines[at])
-    record["payload"]["pmf"][0] += 1e-12
-    lines[at] = json.dumps(record)
-    path = tmp_path / "changed.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+    path = changed(exported, tmp_path / "changed.jsonl")
     result = rankd("verify", path)
     assert result.code == 1
     assert "mismatches 0" not in result.out

@@ -60,6 +60,14 @@ def test_an_interval_that_holds_is_given_and_no_other(
         assert found.reason
 
 
+@pytest.mark.parametrize("interval", sorted(INTERVALS))
+def test_what_rests_on_a_range_that_was_only_met_says_so(interval: str) -> None:
+    """Those are told from the others by what they call their method."""
+    bounded = {"clopper_pearson", "confidence_sequence", "cressie_read", "empirical_bernstein"}
+    found = evaluate(sample(), 2, "frozen", ["ips"], (0.0, 1.0), interval=interval, range_met=True)
+    assert ("say the reward range" in found.estimators["ips"].reason) == (interval in bounded)
+
+
 def test_one_log_has_one_bootstrap_interval() -> None:
     one, two = (
         evaluate(sample(), 2, "frozen", ["ips"], (0.0, 1.0), interval="bootstrap") for _ in range(2)

@@ -17,6 +17,7 @@ from simulator.ips import NotIdentifiable
 from simulator.logs import Decided, LogFormatError, Matured
 from simulator.online import Live, online
 from simulator.replay import replay
+from simulator.reward_models import Progressive
 from simulator.targets import Trained
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def compare(
     """For each log: the estimate, what the learner earns live in as many rounds, and progressive IPS on the whole log."""
     found = []
     for log in logs:
-        model = None if reward_model is None else reward_model.build()
+        model = None if reward_model is None else Progressive(reward_model.build())
         found.append(online(log, Live("linucb", SPEC), model))
     live = [lived(number, each.rounds) for number, each in enumerate(found)]
     samples = [replay(log, [Trained("linucb", SPEC)]).replayed[0].sample for log in logs]
@@ -145,7 +146,7 @@ def test_dr_ns_is_what_the_learner_earns_live() -> None:
 def test_dr_ns_uses_a_uniform_log_better_than_rejection() -> None:
     log = logged(1, 1200)
     one = online(log, Live("linucb", SPEC))
-    other = online(log, Live("linucb", SPEC), SPEC.build(), method="dr_ns")
+    other = online(log, Live("linucb", SPEC), Progressive(SPEC.build()), method="dr_ns")
     assert other.method == "dr_ns"
     assert other.rounds >= one.rounds
     assert other.interval.half_width < 0.8 * one.interval.half_width
@@ -259,7 +260,7 @@ def test_contradictions_are_refused() -> None:
         online(Listed([row, Matured(row, 1.0), Matured(row, 1.0)]), Live("linucb", SPEC))
     with pytest.raises(LogFormatError, match="pdrop"):
         online(Listed([row, replace(row, key="2", weight=2.0)]), Live("linucb", SPEC))
-    blind = ModelSpec({"type": "exp3"}).build()
+    blind = Progressive(ModelSpec({"type": "exp3"}).build())
     with pytest.raises(ValueError, match="cannot be the reward model"):
         online(Listed([row]), Live("linucb", SPEC), blind)
     with pytest.raises(ValueError, match="quantile 2"):

@@ -39,7 +39,9 @@ def test_online_agrees_with_the_truth_and_trained_on_log_does_not(skew: float) -
     covered, off, above = [], [], []
     for number, rounds in enumerate(stretches[:LOGS]):
         log = WorldLog(rounds, skew, number)
-        found = lives(log, [Live("greedy", spec, salt) for salt in SALTS], spec.build())
+        found = lives(
+            log, [Live("greedy", spec, salt) for salt in SALTS], Progressive(spec.build())
+        )
         online = average([each for each in found if isinstance(each, Online)], 0.05)
         assert online.lives == len(SALTS)
         assert online.method == ("dr_ns" if skew else "rejection")

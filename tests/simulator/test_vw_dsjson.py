@@ -46,13 +46,19 @@ def written(path: Path, rows: int) -> Path:
     return path
 
 
+def own_loss(path: Path, args: str) -> tuple[float, float]:
+    """(sum of the losses, of the weights) as VW says them, which reads the file as its command would."""
+    vw = Workspace(f"{args} --dsjson --quiet -d {path}")
+    total, weights = vw.get_sum_loss(), vw.get_weighted_examples()
+    vw.finish()
+    return total, weights
+
+
 @pytest.mark.parametrize("args", [ARGS, "--cb_explore_adf --squarecb -q GT", "--epsilon 0.1"])
 def test_it_is_vws_own_progressive_loss(tmp_path: Path, args: str) -> None:
     path = written(tmp_path / "log.json", 200)
     own = args if "--cb_explore_adf" in args else f"--cb_explore_adf {args}"
-    vw = Workspace(f"{own} --dsjson --quiet -d {path}")  # reads the file as the command would
-    total, count = vw.get_sum_loss(), vw.get_weighted_examples()
-    vw.finish()
+    total, count = own_loss(path, own)
     assert count == 200
     rows, reward = value(path, args)
     assert rows == 200
@@ -64,9 +70,7 @@ def test_a_log_that_was_thinned_at_one_rate(tmp_path: Path) -> None:
     path = written(tmp_path / "log.json", 200)
     lines = [json.loads(line) | {"pdrop": 0.75} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    vw = Workspace(f"{ARGS} --dsjson --quiet -d {path}")
-    total, weights = vw.get_sum_loss(), vw.get_weighted_examples()
-    vw.finish()
+    total, weights = own_loss(path, ARGS)
     assert weights == 800
     rows, reward = value(path, ARGS)
     assert rows == 200
