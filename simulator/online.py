@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from policies.sampler import Purpose, seed, uniform
-from simulator.columns import Columns
+from simulator.columns import Columns, Width
 from simulator.decisions import Decisions
 from simulator.dr_ns import Adaptive, Uniform
 from simulator.ips import NotIdentifiable
@@ -195,7 +195,7 @@ class _Run:
         self._adaptive = adaptive
         self._uniform: Uniform | None = None
         self._method: Method = method or "rejection"
-        self._rows = Columns(len(Row._fields))
+        self._rows = Columns([Width.EXACT] * len(Row._fields))
         self._refused = ""  # why, once the log has turned out not to tell
 
     def concluded(self, alpha: float) -> Online | Refused:

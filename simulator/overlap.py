@@ -71,8 +71,8 @@ class Overlap:
             raise NotIdentifiable("there are no rows yet")
         w = sample.weight
         square = float(w @ w)
-        expected = float(sample.expected_square.mean())  # NaN if one row's is
-        unsupported = float(sample.unsupported.mean())
+        expected = float(sample.expected_square.mean(dtype=np.float64))  # NaN if one row's is
+        unsupported = float(sample.unsupported.mean(dtype=np.float64))
         # What is never done brings no rows: sum pi^2 / mu >= (1 - unsupported)^2, so it stays below n.
         supported = (1.0 - unsupported) ** 2 if unsupported == unsupported else 1.0
         expected_ess = n * supported / expected if expected > 0 else (0.0 if expected == 0 else nan)
@@ -243,7 +243,7 @@ def sufficient_exploration(
         below = (1 - eps) * seen + eps * s
         supported = np.divide(s * seen, below, out=np.zeros(n), where=below > 0)
         unsupported = k * u * u / eps if eps > 0 else np.where(u > 0, inf, 0.0)
-        return float((supported + unsupported).mean())
+        return float((supported + unsupported).mean(dtype=np.float64))
 
     return _least_share(mean_square, n / least_ess), True
 
@@ -311,11 +311,13 @@ def _percent(share: float) -> str:
 def _z(sample: Sample, w: Column) -> float:
     """(mean w - its expectation) / its standard error."""
     n = len(w)
-    variance = 1 - sample.unsupported  # in place from here on: at 10 million rows a column is 80 MB
+    variance = np.subtract(
+        1, sample.unsupported, dtype=np.float64
+    )  # in place from here on: at 10 million rows a column is 80 MB
     np.square(variance, out=variance)
     np.subtract(sample.expected_square, variance, out=variance)  # of each w, before its draw
     if np.isfinite(variance).all():
-        off = float(w.mean()) - (1 - float(sample.unsupported.mean()))
+        off = float(w.mean()) - (1 - float(sample.unsupported.mean(dtype=np.float64)))
         error = sqrt(float(np.maximum(variance, 0.0, out=variance).sum())) / n
     else:
         off = float(w.mean()) - 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from simulator.columns import Columns
+from simulator.columns import Columns, Width
 from simulator.decisions import Decisions, shared
 from simulator.logs.events import Decided
 from simulator.sample import Sample
@@ -33,8 +33,15 @@ if TYPE_CHECKING:
 
 # Columns of what the targets share: how late the row is, how many rows more than decisions there were before it, how many
 # actions, reward, propensity. The first two are 0 in each row, and cost nothing, where no reward is delayed and no slate has two slots.
-_COMMON = 5
-_OWN = 7  # columns of a Sample that each target has for itself: from pi on
+_COMMON = [Width.EXACT] * 5
+# Columns of a Sample that each target has for itself, from pi on. What says how far overlap reaches is kept in 4 bytes: at 10 million rows
+# that saves 120 MB. The range of the weights is rounded outwards, by 1e-7 of itself, so what holds with it holds.
+_OWN = [
+    *[Width.EXACT] * 3,  # pi, q_logged, q_pi
+    *[Width.NEAREST] * 2,  # unsupported, expected_square
+    Width.UP,  # w_max
+    Width.DOWN,  # w_min
+]
 
 
 @dataclass(frozen=True, slots=True)

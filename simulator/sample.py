@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Column = NDArray[np.float64]
+    Narrow = NDArray[np.floating]
 
 COLUMNS = (
     "reward",
@@ -29,7 +30,8 @@ COLUMNS = (
     "w_max",
     "w_min",
 )
-"""Names of a Sample's columns of float64, in its order."""
+"""Names of a Sample's columns, in its order."""
+_NARROW = frozenset({"unsupported", "expected_square", "w_max", "w_min"})
 # How far a pmf's sum may be off: logs round to float32, some to four digits.
 _ROUNDING = 1e-3
 # Numbers that are checked at a time: 1 MB, which is still in the cache when it is looked at again.
@@ -38,7 +40,8 @@ _BLOCK = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """n rows in log order, columns [n] of float64. Where a log does not tell a number, it is NaN.
+    """n rows in log order, columns [n] of float64; what only says how far overlap reaches may be float32. Where a log does not
+    tell a number, it is NaN.
 
     Raises:
         ValueError: columns differ in length; a reward, propensity or pi is not finite; a propensity is not in (0, 1] or
@@ -57,13 +60,13 @@ class Sample:
     """q(x, a)."""
     q_pi: Column
     """Sum over all actions of pi(b) q(x, b)."""
-    unsupported: Column
+    unsupported: Narrow
     """Sum of pi(b) over actions with mu(b) = 0."""
-    expected_square: Column
+    expected_square: Narrow
     """Sum over actions with mu(b) > 0 of pi(b)^2 / mu(b): the mean of the squared weight under mu."""
-    w_max: Column
+    w_max: Narrow
     """Greatest pi(b) / mu(b) over all actions; inf where mu(b) = 0 < pi(b)."""
-    w_min: Column
+    w_min: Narrow
     """Smallest pi(b) / mu(b) over actions with mu(b) > 0."""
     decision: NDArray[np.intp] | None = field(default=None, kw_only=True)
     """The number of each row's decision, [n], never falling; None where each row is a decision of its own. Rows of one
@@ -73,7 +76,8 @@ class Sample:
         n = len(self.reward)
         for name in COLUMNS:
             column = getattr(self, name)
-            if column.shape != (n,) or column.dtype != np.float64:
+            narrow = name in _NARROW and column.dtype == np.float32
+            if column.shape != (n,) or not (narrow or column.dtype == np.float64):
                 raise ValueError(f"{name}: {column.dtype} {column.shape}, expected float64 {(n,)}")
         decision = self.decision
         if decision is not None:

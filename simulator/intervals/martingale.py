@@ -78,7 +78,7 @@ def martingale(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
     )
 
 
-def _weights(expected_square: Column) -> Column:
+def _weights(expected_square: NDArray[np.floating]) -> Column:
     """h, [n]."""
     if not np.isfinite(expected_square).all():
         raise NotIdentifiable(
@@ -88,7 +88,7 @@ def _weights(expected_square: Column) -> Column:
     before = np.arange(1, n)  # rows before each row but the first
     # Sums over a window as differences of cumulated sums: they are of one sign, so little is lost but where a
     # row outweighs later windows 1e12 times.
-    sums = np.concatenate(([0.0], np.cumsum(expected_square)))
+    sums = np.concatenate(([0.0], np.cumsum(expected_square, dtype=np.float64)))
     first = np.maximum(0, before - _WINDOW)
     mean = (sums[before] - sums[first]) / (before - first)
     if not (mean > 0).all():
