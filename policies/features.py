@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The namespace of what names a slot. No namespace of a request has it, as theirs are letters.
 SLOT = ord("0")
+# The one vector that an action may have in a namespace.
+_UNNAMED = ("",)
 
 __all__ = [
     "NO_FEATURES",
@@ -93,10 +95,9 @@ def encode_context(groups: Sequence[NamedFeatures], magnitude: float = 1e6) -> F
     for g, group in enumerate(groups):
         builder.open(f"context[{g}]", group.namespace)
         names, sizes = group.vector_names, group.vector_sizes
-        builder.numbers([len(group.numeric_names)], group.numeric_names, group.numeric_values)
-        builder.categories(
-            [len(group.categorical_names)], group.categorical_names, group.categorical_values
-        )
+        numeric, categorical = group.numeric_names, group.categorical_names
+        builder.numbers([len(numeric)], numeric, group.numeric_values)
+        builder.categories([len(categorical)], categorical, group.categorical_values)
         if len(names) != len(sizes):
             raise FeatureError(
                 f"{builder.where}.vector_sizes", f"has {len(sizes)} entries for {len(names)} names"
@@ -127,8 +128,9 @@ def encode_actions(
             group.categorical_names,
             group.categorical_values,
         )
-        if group.vector_size or group.vector_data:
-            builder.vectors([""], [group.vector_size], group.vector_data)
+        size, data = group.vector_size, group.vector_data
+        if size or data:
+            builder.vectors(_UNNAMED, [size], data)
     start, features = builder.finish()
     return ActionSet(tuple(ids), start, features)
 
@@ -189,7 +191,7 @@ class _Builder:
 
     def vectors(self, names: Sequence[str], sizes: Sequence[int], data: bytes) -> None:
         """Each row has one vector of each name; data holds them row after row."""
-        if len(set(names)) != len(names):
+        if len(names) > 1 and len(set(names)) != len(names):
             i = next(i for i, name in enumerate(names) if name in names[:i])
             raise FeatureError(f"{self.where}.vector_names[{i}]", "comes twice")
         expected = 4 * self.rows * sum(sizes)
@@ -235,6 +237,8 @@ class _Builder:
             raise FeatureError(
                 f"{self.where}.{kind}_counts", f"sum to {sum(counts)} for {len(names)} names"
             )
+        if not names:
+            return ()
         found = tuple(names)
         self.named(kind, found)
         return found

@@ -156,14 +156,17 @@ class Model:
                 f"for {len(order)} actions"
             )
         mass = total(scored.pmf)
-        if not (0.99 <= mass <= 1.01 and scored.pmf.min() >= 0):
+        if not (0.99 <= mass <= 1.01 and np.minimum.reduce(scored.pmf) >= 0):
             raise PolicyError(f"{self.policy.name}: probabilities sum to {mass}")
         pmf = scored.pmf / mass
         if self.new_actions is not None:
             pmf = self.new_actions.mix(actions.ids, pmf)
         pmf = with_floor(pmf, self.min_exploration)
+        pmf = pmf / total(pmf)
+        if order is back:  # nothing was sorted
+            return Scored(pmf, scored.scores, scored.bases)
         bases = None if scored.bases is None else scored.bases[:, back]
-        return Scored((pmf / total(pmf))[back], scored.scores[back], bases)
+        return Scored(pmf[back], scored.scores[back], bases)
 
     def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
         """The reward that the policy expects of each of K actions, in the order given; None if it expects none."""

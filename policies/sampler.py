@@ -50,9 +50,7 @@ def draw(pmf: NDArray[np.float64], u: float) -> int:
     >>> [draw(np.array([0.0, 0.25, 0.75]), u) for u in (0.0, 0.2, 0.25, 0.99)]
     [1, 1, 2, 2]
     """
-    cdf = np.add.accumulate(pmf)
-    k = int(np.searchsorted(cdf, u * cdf[-1], side="right"))
-    return min(k, int(np.flatnonzero(pmf)[-1]))
+    return _fallen_on(pmf, np.add.accumulate(pmf), u)
 
 
 def draw_without_replacement(
@@ -66,13 +64,24 @@ def draw_without_replacement(
     Raises:
         ValueError: more draws than indices of probability above 0.
     """
-    if len(us) > np.count_nonzero(pmf):
-        raise ValueError(f"{len(us)} draws from {np.count_nonzero(pmf)} possible actions")
-    left = pmf.copy()
-    chosen, probabilities = [], []
+    possible = np.count_nonzero(pmf)
+    if len(us) > possible:
+        raise ValueError(f"{len(us)} draws from {possible} possible actions")
+    left = pmf
+    chosen: list[int] = []
+    probabilities: list[float] = []
     for u in us:
-        k = draw(left, u)
+        if chosen:
+            left = left.copy() if left is pmf else left
+            left[chosen[-1]] = 0.0
+        cdf = np.add.accumulate(left)
+        k = _fallen_on(left, cdf, u)
         chosen.append(k)
-        probabilities.append(min(1.0, float(left[k] / np.add.accumulate(left)[-1])))
-        left[k] = 0.0
+        probabilities.append(min(1.0, float(left[k] / cdf[-1])))
     return chosen, probabilities
+
+
+def _fallen_on(pmf: NDArray[np.float64], cdf: NDArray[np.float64], u: float) -> int:
+    k = int(cdf.searchsorted(u * cdf[-1], side="right"))  # the first whose sum is above u's
+    # u times the sum may be rounded up to the sum.
+    return k if k < len(pmf) else int(np.flatnonzero(pmf)[-1])

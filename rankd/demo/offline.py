@@ -86,7 +86,7 @@ def value_of(frozen: Halfway, source: LogSource, app: str, labels: Mapping[str, 
     for event, decision in decisions.items():
         question = Question.of(decision)
         policy_seed = seed(salt, Purpose.POLICY, 0, event)
-        pi = np.zeros(question.count)
+        pi = np.zeros(question.size)
         pi[question.eligible] = frozen.model.pmf(
             question.context, question.actions, policy_seed
         ).pmf

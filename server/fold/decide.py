@@ -5,7 +5,8 @@ Serving calls it to answer; `verify` calls it to check what was answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from operator import lt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,12 +30,15 @@ PLACKETT_LUCE = "plackett-luce"
 PER_SLOT = "per-slot"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+# Requests of so many actions, sorted by id and none excluded, share their array of indices: 1,000 x 8 kB at most.
+_ALL = 1_000
+
+
+class Question(NamedTuple):
     """An event as a model sees it."""
 
     context: Features
-    count: int  # K, the number of actions in the request
+    size: int  # K, the number of actions in the request
     eligible: NDArray[np.intp]  # [E] indices of those that may be chosen, sorted by id
     actions: ActionSet  # [E] in the order of `eligible`
 
@@ -46,20 +50,25 @@ class Question:
             FeatureError: a feature is refused; a logged decision's never are.
         """
         ids = list(asked.action_ids)
-        excluded = set(asked.excluded_ids)
-        free = (
-            [k for k in range(len(ids)) if ids[k] not in excluded] if excluded else range(len(ids))
-        )
-        order = sorted(free, key=ids.__getitem__)
-        eligible = np.array(order, np.intp)
         actions = encode_actions(ids, asked.action_features, magnitude)
-        if order != list(range(len(ids))):
-            actions = actions.take(eligible)
-        return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
+        context = encode_context(asked.context, magnitude)
+        if not asked.excluded_ids and all(map(lt, ids, ids[1:])):  # nothing to sort or to leave out
+            return cls(context, len(ids), _all(len(ids)), actions)
+        excluded = set(asked.excluded_ids)
+        free = [k for k in range(len(ids)) if ids[k] not in excluded]
+        eligible = np.array(sorted(free, key=ids.__getitem__), np.intp)
+        return cls(context, len(ids), eligible, actions.take(eligible))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+@lru_cache(_ALL)
+def _all(count: int) -> NDArray[np.intp]:
+    """[count] 0, 1, 2 ... of a request whose actions are all eligible and sorted."""
+    indices = np.arange(count, dtype=np.intp)
+    indices.setflags(write=False)
+    return indices
+
+
+class Answer(NamedTuple):
     """What was decided, in terms of the request's K actions."""
 
     pmf: NDArray[np.float64]  # [K] of the first slot; 0 where not eligible
@@ -95,11 +104,10 @@ def decide(
         first = np.argsort(eligible, kind="stable")
         drawn, probabilities = [int(k) for k in first[: len(slots)]], [1.0] * len(slots)
         pmf, pmfs = _certain(drawn[0], pmf), [_certain(k, pmf) for k in drawn[1 : 1 + len(pmfs)]]
-    taken = set(drawn)
-    rest = [k for k in picked.order if k not in taken]
+    rest = [k for k in picked.order if k not in drawn]
     return Answer(
         pmf=_spread(pmf, question),
-        ranking=[int(eligible[k]) for k in (*drawn, *rest)],
+        ranking=eligible[drawn + rest].tolist(),
         slot_probabilities=probabilities,
         preferred=preferred,
         sampler=PER_SLOT if model.slotwise else PLACKETT_LUCE,
@@ -163,7 +171,8 @@ def _slot_by_slot(
 
 
 def _best_first(scores: NDArray[np.float64]) -> list[int]:
-    return [int(k) for k in np.argsort(-scores, kind="stable")]
+    best: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return best
 
 
 def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -174,7 +183,9 @@ def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _spread(pmf: NDArray[np.float64], question: Question) -> NDArray[np.float64]:
     """A pmf over the eligible actions as one over all that the request has."""
-    full = np.zeros(question.count)
+    if question.eligible is _all(question.size):
+        return pmf
+    full = np.zeros(question.size)
     full[question.eligible] = pmf
     return full
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +20,7 @@ from rankd.v1 import internal_pb2
 from server.journal.wire import FrameError, Unframer, frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rankd.v1 import log_pb2 as pb
@@ -29,6 +30,8 @@ log = structlog.get_logger("journal")
 # Seconds between attempts to reach a writer that is away. It restarts in about half a second.
 _RECONNECT_SECONDS = 0.05
 _RECEIVE = 1 << 20
+# How often, in shares of the timeout, those who have waited for too long are looked for: so they wait for up to a twentieth longer.
+_LOOK = 0.05
 
 
 class JournalFullError(Exception):
@@ -51,6 +54,60 @@ def _result(reply: internal_pb2.JournalReply) -> list[internal_pb2.Ack]:
     raise JournalFullError("the journal cannot be written: no room left on the device")
 
 
+class Answer:
+    """What becomes of one request to the writer. It outlives whoever waits for it, who may come back."""
+
+    __slots__ = ("_acks", "_error", "_left", "_waiter", "due", "frame", "then")
+
+    def __init__(self, frame: bytes, left: Callable[[], object]) -> None:
+        self.frame = frame
+        self.due = 0.0
+        """When whoever waits now gives up, on the event loop's clock."""
+        self.then: Callable[[list[internal_pb2.Ack]], None] | None = None
+        """Called with the acks when they come, whether or not somebody waits then."""
+        self._left = left
+        self._acks: list[internal_pb2.Ack] | None = None
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the writer has answered."""
+        return self._acks is not None or self._error is not None
+
+    def drop(self) -> None:
+        """Nobody is interested any more: it is not sent again. May be called again."""
+        self._left()
+
+    def answered(self, reply: internal_pb2.JournalReply) -> None:
+        """Takes in the writer's answer."""
+        try:
+            self._acks = _result(reply)
+        except (JournalFullError, JournalMovedError) as error:
+            self._error = error
+        self.wake()
+        if self.then is not None and self._acks is not None:
+            self.then(self._acks)
+
+    def wake(self) -> None:
+        """Lets whoever waits look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> list[internal_pb2.Ack] | None:
+        """The acks, once they are there; None if `wake` came first.
+
+        Raises:
+            JournalFullError, JournalMovedError: nothing was logged.
+        """
+        if not self.done:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._error is not None:
+            raise self._error
+        return self._acks
+
+
 class JournalClient:
     """Appends from an event loop; many calls share one connection.
 
@@ -65,8 +122,10 @@ class JournalClient:
         self._timeout = timeout
         self._wait_shipped = wait_shipped
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[bytes, asyncio.Future[list[internal_pb2.Ack]]]] = {}
+        self._waiting: dict[int, Answer] = {}
         self._writer: asyncio.StreamWriter | None = None
+        self._out: list[bytes] = []  # frames to be written at the end of this turn of the loop
+        self._watching = False
 
     @property
     def connected(self) -> bool:
@@ -94,8 +153,8 @@ class JournalClient:
         """Drops all records up to and including that sequence. Raises JournalUnavailableError."""
         await self._call(internal_pb2.JournalRequest(trim_to=through))
 
-    def send(self, records: Sequence[pb.Record]) -> asyncio.Future[list[internal_pb2.Ack]]:
-        """Sends the records to be appended; the answer comes later. Cancel it when it is of no interest any more."""
+    def send(self, records: Sequence[pb.Record]) -> Answer:
+        """Sends the records to be appended; the answer comes later. Drop it when it is of no interest any more."""
         return self._send(internal_pb2.JournalRequest(records=records))
 
     async def _call(self, request: internal_pb2.JournalRequest) -> list[internal_pb2.Ack]:
@@ -103,31 +162,51 @@ class JournalClient:
         try:
             return await self.wait(answer)
         finally:
-            answer.cancel()
+            answer.drop()
 
-    def _send(self, request: internal_pb2.JournalRequest) -> asyncio.Future[list[internal_pb2.Ack]]:
+    def _send(self, request: internal_pb2.JournalRequest) -> Answer:
         number = request.id = next(self._ids)
         request.wait_shipped = self._wait_shipped
         data = frame(request.SerializeToString())
-        answer: asyncio.Future[list[internal_pb2.Ack]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = (data, answer)
-        answer.add_done_callback(lambda _: self._waiting.pop(number))
+        answer = self._waiting[number] = Answer(data, partial(self._waiting.pop, number, None))
         if self._writer is not None:
-            self._writer.write(data)
+            if not self._out:  # what calls of one turn send goes out in one write
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._out.append(data)
         return answer
 
-    async def wait(self, answer: asyncio.Future[list[internal_pb2.Ack]]) -> list[internal_pb2.Ack]:
+    def _flush(self) -> None:
+        data, self._out = b"".join(self._out), []
+        if data and self._writer is not None:
+            self._writer.write(data)
+
+    async def wait(self, answer: Answer) -> list[internal_pb2.Ack]:
         """The answer to `send`. Whoever is cancelled or gives up here may wait for it again.
 
         Raises:
             JournalFullError, JournalUnavailableError: see `append`.
         """
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.shield(answer)
-        except TimeoutError as error:
+        loop = asyncio.get_running_loop()
+        answer.due = loop.time() + self._timeout
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._timeout * _LOOK, self._look)
+        acks = await answer.wait()
+        if acks is None:
             who = "the journal's writer or Kafka" if self._wait_shipped else "the journal's writer"
-            raise JournalUnavailableError(f"{who} does not answer") from error
+            raise JournalUnavailableError(f"{who} does not answer")
+        return acks
+
+    def _look(self) -> None:
+        """Wakes those who have waited for too long. One timer for all: each call's own would cost more than the call's frame."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for answer in self._waiting.values():
+            if answer.due <= now:
+                answer.wake()
+        self._watching = bool(self._waiting)
+        if self._watching:
+            loop.call_later(self._timeout * _LOOK, self._look)
 
     async def run(self) -> None:
         """Keeps the connection up until cancelled."""
@@ -137,9 +216,9 @@ class JournalClient:
             except OSError:
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
-            for data, _ in list(self._waiting.values()):
-                writer.write(data)
+            self._out = [answer.frame for answer in self._waiting.values()]
             self._writer = writer
+            self._flush()
             try:
                 await self._receive(reader)
             except (OSError, FrameError) as error:
@@ -154,13 +233,9 @@ class JournalClient:
         while data := await reader.read(_RECEIVE):
             for message in unframer.feed(data):
                 reply = internal_pb2.JournalReply.FromString(message)
-                waiting = self._waiting.get(reply.id)
-                if waiting is None or waiting[1].done():
-                    continue  # its caller has given up
-                try:
-                    waiting[1].set_result(_result(reply))
-                except (JournalFullError, JournalMovedError) as error:
-                    waiting[1].set_exception(error)
+                answer = self._waiting.pop(reply.id, None)
+                if answer is not None:  # else its caller has given up
+                    answer.answered(reply)
 
 
 class BlockingJournal:

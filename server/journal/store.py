@@ -26,6 +26,8 @@ FORMAT = 1
 # some 4 MB at most, so one chunk never holds more than 8 MB.
 _READ_CHUNK = 512
 _READ_BYTES = 4 << 20
+# Events that are looked up in one query; a power of two.
+_EVENTS = 256
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -175,38 +177,40 @@ class Store:
         index: list[tuple[int, int]] = []
         fresh: dict[tuple[str, str], tuple[Stored, bytes]] = {}
         stored: list[list[Stored]] = []
+        events = _Events(self._db, groups)
         for group in groups:
             places = []
             for record in group:
-                h = record.header
-                if h.kind == pb.KIND_DECISION:
-                    hashed = _event_hash(h.app, h.event_id)
-                    before = self._find(hashed, h.app, h.event_id)
-                    if before is None and (h.app, h.event_id) in fresh:
-                        first, payload = fresh[h.app, h.event_id]
-                        before = Stored(first.sequence, first.node, payload)
+                h, payload = record.header, record.payload
+                kind, app, event_id = h.kind, h.app, h.event_id
+                if kind == pb.KIND_DECISION:
+                    hashed = events.next()
+                    before = self._find(hashed, app, event_id) if hashed in events.known else None
+                    if before is None and (app, event_id) in fresh:
+                        first, old = fresh[app, event_id]
+                        before = Stored(first.sequence, first.node, old)
                     if before is not None:
                         places.append(before)
                         continue
                     index.append((hashed, last + 1))
                 last += 1
                 place = Stored(last, self.node)
-                if h.kind == pb.KIND_DECISION:
-                    fresh[h.app, h.event_id] = (place, record.payload)
+                if kind == pb.KIND_DECISION:
+                    fresh[app, event_id] = (place, payload)
                 places.append(place)
                 rows.append(
                     (
                         last,
                         last - 1,
                         self._node_id,
-                        h.kind,
-                        h.app,
-                        h.event_id,
+                        kind,
+                        app,
+                        event_id,
                         h.origin_time_us,
                         now,
                         h.key_id,
                         h.subject_id,
-                        record.payload,
+                        payload,
                     )
                 )
             stored.append(places)
@@ -285,6 +289,31 @@ class Store:
     def close(self) -> None:
         """Closes the file. May be called again."""
         self._db.close()
+
+
+class _Events:
+    """The events of a transaction's decisions, and which of them the index may have already: asked in one query for many."""
+
+    def __init__(self, db: sqlite3.Connection, groups: Sequence[Sequence[pb.Record]]) -> None:
+        hashes = [
+            _event_hash(record.header.app, record.header.event_id)
+            for group in groups
+            for record in group
+            if record.header.kind == pb.KIND_DECISION
+        ]
+        self.known: set[int] = set()
+        for start in range(0, len(hashes), _EVENTS):
+            some = hashes[start : start + _EVENTS]
+            # Few lengths, so that statements are compiled once: the last one is asked for several times.
+            some += [some[-1]] * ((1 << (len(some) - 1).bit_length()) - len(some))
+            asked = ",".join("?" * len(some))
+            query = f"SELECT event FROM decisions WHERE event IN ({asked})"  # noqa: S608  # question marks
+            self.known.update(event for (event,) in db.execute(query, some))
+        self._hashes = iter(hashes)
+
+    def next(self) -> int:
+        """The next decision's."""
+        return next(self._hashes)
 
 
 class JournalReader:

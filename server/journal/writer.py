@@ -59,6 +59,7 @@ class _Connection:
         self.sock = sock
         self.unframer = Unframer()
         self.out = bytearray()
+        self.events = selectors.EVENT_READ  # that are waited for
 
 
 class Writer:
@@ -73,6 +74,7 @@ class Writer:
         self._shared = shared
         self._waiting: list[_Waiting] = []  # a heap
         self._arrivals = 0
+        self._answered: set[_Connection] = set()  # that have answers to be sent
         self._selector = selectors.DefaultSelector()
         socket_path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -130,6 +132,9 @@ class Writer:
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.data)
         self._serve(requests)
+        for connection in self._answered:  # one write for all answers of a turn
+            self._flush(connection)
+        self._answered.clear()
         if time.monotonic() >= self._tick_at:
             self._append([[_record(pb.KIND_TICK)]])
             self._tick_at = time.monotonic() + TICK_SECONDS
@@ -254,7 +259,7 @@ class Writer:
         if connection.sock.fileno() < 0:
             return  # the client has gone
         connection.out += frame(reply.SerializeToString())
-        self._flush(connection)
+        self._answered.add(connection)
 
     def _flush(self, connection: _Connection) -> None:
         if connection.sock.fileno() < 0:
@@ -272,7 +277,9 @@ class Writer:
             self._drop(connection)
             return
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.out else 0)
-        self._selector.modify(connection.sock, wanted, connection)
+        if wanted != connection.events:
+            self._selector.modify(connection.sock, wanted, connection)
+            connection.events = wanted
 
     def _drop(self, connection: _Connection) -> None:
         if connection.sock.fileno() >= 0:

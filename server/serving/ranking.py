@@ -28,8 +28,11 @@ class Asked:
     request: api.RankRequest
     app: str
     event_id: str
+    ids: list[str]  # of the actions
     slots: list[str]
-    decision: pb.Decision  # what was asked with its hash; then, what was decided
+    question: bytes  # what was asked, as the log keeps it
+    request_hash: bytes
+    decided: pb.Decision | None = None  # what was answered, without the question
     stored: pb.Decision | None = None  # the event's decision, where it was made before
     decision_id: str = ""
 
@@ -41,7 +44,7 @@ class Asked:
     @property
     def clashes(self) -> bool:
         """Whether the event's decision was one on another question."""
-        return self.stored is not None and self.stored.request_hash != self.decision.request_hash
+        return self.stored is not None and self.stored.request_hash != self.request_hash
 
     @property
     def redelivered(self) -> bool:
@@ -55,18 +58,19 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits) -> Aske
     Raises:
         InvalidArgumentError: naming the first field that is wrong.
     """
-    slots = check_rank(request, limits)
-    decision = pb.Decision(
+    ids = list(request.action_ids)
+    slots = check_rank(request, ids, limits)
+    question = pb.Decision(
         context=request.context,
-        action_ids=request.action_ids,
+        action_ids=ids,
         action_features=request.action_features,
         excluded_ids=request.excluded_ids,
         slot_ids=slots,
         defer_activation=request.defer_activation,
-    )
-    question = decision.SerializeToString(deterministic=True)
-    decision.request_hash = blake2b(question, digest_size=16).digest()
-    return Asked(path, request, app, request.event_id or secrets.token_hex(16), slots, decision)
+    ).SerializeToString(deterministic=True)
+    request_hash = blake2b(question, digest_size=16).digest()
+    event_id = request.event_id or secrets.token_hex(16)
+    return Asked(path, request, app, event_id, ids, slots, question, request_hash)
 
 
 def complete(asked: Asked, served: Served, limits: Limits) -> bytes:
@@ -80,17 +84,21 @@ def complete(asked: Asked, served: Served, limits: Limits) -> bytes:
     except FeatureError as error:
         raise InvalidArgumentError(error.field, error.reason) from error
     answer = decide(question, asked.slots or [""], asked.event_id, served.model, served.settings)
-    decision = asked.decision
-    decision.pmf.extend(answer.pmf.tolist())
-    decision.ranking.extend(answer.ranking)
-    decision.slot_probabilities.extend(answer.slot_probabilities)
-    decision.sampler = answer.sampler
-    decision.slot_pmfs.extend(answer.slot_pmfs)
-    decision.base_probabilities.extend(answer.base_probabilities)
-    decision.epoch, decision.model_version = served.epoch, served.version
-    decision.mode = MODES[served.settings.mode]
-    decision.preferred = answer.preferred
-    return decision.SerializeToString()
+    decided = asked.decided = pb.Decision(
+        pmf=answer.pmf.tolist(),
+        ranking=answer.ranking,
+        slot_probabilities=answer.slot_probabilities,
+        sampler=answer.sampler,
+        slot_pmfs=answer.slot_pmfs,
+        base_probabilities=answer.base_probabilities,
+        epoch=served.epoch,
+        model_version=served.version,
+        mode=MODES[served.settings.mode],
+        request_hash=asked.request_hash,
+        preferred=answer.preferred,
+    )
+    # The bytes of two parts of a message, one after the other, are those of the whole, as the question's fields come first.
+    return asked.question + decided.SerializeToString()
 
 
 def to_reply(asked: Asked) -> api.RankReply | ServiceError:
@@ -99,20 +107,22 @@ def to_reply(asked: Asked) -> api.RankReply | ServiceError:
         return AlreadyExistsError(
             f"event_id: {asked.event_id!r} belongs to a decision on another question"
         )
-    decision = asked.decision if asked.stored is None else asked.stored
-    ids, pmf, ranking = decision.action_ids, decision.pmf, decision.ranking
+    decision = asked.decided if asked.stored is None else asked.stored
+    assert decision is not None
+    ids, pmf, ranking = asked.ids, list(decision.pmf), list(decision.ranking)
+    ranked = [ids[k] for k in ranking]
     reply = api.RankReply(
         event_id=asked.event_id,
         decision_id=asked.decision_id,
-        action_id=ids[ranking[0]],
-        ranking=[ids[k] for k in ranking],
+        action_id=ranked[0],
+        ranking=ranked,
         probabilities=[pmf[k] for k in ranking],
         epoch=decision.epoch,
         model_version=decision.model_version,
     )
-    if decision.slot_ids:
-        reply.slot_ids.extend(decision.slot_ids)
-        reply.slot_action_ids.extend(ids[k] for k in ranking[: len(decision.slot_ids)])
+    if asked.slots:
+        reply.slot_ids.extend(asked.slots)
+        reply.slot_action_ids.extend(ranked[: len(asked.slots)])
         reply.slot_probabilities.extend(decision.slot_probabilities)
         reply.sampler = decision.sampler
     return reply

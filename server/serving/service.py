@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,10 +30,10 @@ from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from server.config import Config
-    from server.journal.client import JournalClient
+    from server.journal.client import Answer, JournalClient
     from server.serving.lookup import DecisionLookup
     from server.serving.models import Models, Served
 
@@ -98,9 +97,12 @@ class DecisionService:
             if i % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             path = f"requests[{i}]" if len(requests) > 1 else ""
-            with _part(path):
-                app = self.app_name(request.app)
-                asked.append(check(path, app, request, self._limits))
+            try:
+                asked.append(check(path, self.app_name(request.app), request, self._limits))
+            except FieldError as error:
+                if not path:
+                    raise
+                raise error.within(path) from error
         if self._lookup is not None:
             await self._find(asked, self._lookup)
         fresh = await self._log([each for each in asked if each.stored is None])
@@ -126,8 +128,12 @@ class DecisionService:
         self._admit("rewards", len(requests))
         records = []
         for i, request in enumerate(requests):
-            with _part(f"rewards[{i}]" if len(requests) > 1 else ""):
+            try:
                 records.append(self._reward(request))
+            except FieldError as error:
+                if len(requests) == 1:
+                    raise
+                raise error.within(f"rewards[{i}]") from error
         return [ack.sequence for ack in await self._append(records)]
 
     async def activate(self, request: api.ActivateRequest) -> int:
@@ -198,14 +204,18 @@ class DecisionService:
         for i, each in enumerate(asked):
             if i % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
-            with _part(each.path):
+            try:
                 payload = complete(each, self.served(each.app), self._limits)
+            except FieldError as error:
+                if not each.path:
+                    raise
+                raise error.within(each.path) from error
             records.append(pb.Record(header=self._decision(each), payload=payload))
         if not records:
             return []
         answer = self._journal.send(records)
         if self._lookup is not None:
-            answer.add_done_callback(partial(self._remember, asked, records, self._lookup))
+            answer.then = partial(self._remember, asked, records, self._lookup)
         acks = await self._acks(records, answer)
         fresh = []
         for each, record, ack in zip(asked, records, acks, strict=True):
@@ -221,12 +231,10 @@ class DecisionService:
         asked: list[Asked],
         records: list[pb.Record],
         lookup: DecisionLookup,
-        answer: asyncio.Future[list[internal_pb2.Ack]],
+        acks: list[internal_pb2.Ack],
     ) -> None:
         """Tells other servers what was logged, also where the caller has gone: its retry may come to one of them."""
-        if answer.cancelled() or answer.exception() is not None:
-            return
-        for each, record, ack in zip(asked, records, answer.result(), strict=True):
+        for each, record, ack in zip(asked, records, acks, strict=True):
             if each.named and not ack.HasField("stored"):
                 decision = internal_pb2.StoredDecision(
                     node=ack.node, sequence=ack.sequence, payload=record.payload
@@ -255,9 +263,7 @@ class DecisionService:
     async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
         return await self._acks(records, self._journal.send(records))
 
-    async def _acks(
-        self, records: list[pb.Record], answer: asyncio.Future[list[internal_pb2.Ack]]
-    ) -> list[internal_pb2.Ack]:
+    async def _acks(self, records: list[pb.Record], answer: Answer) -> list[internal_pb2.Ack]:
         try:
             return await self._journal.wait(answer)
         except JournalFullError as error:
@@ -269,9 +275,7 @@ class DecisionService:
             self._tasks.create_task(self._tell_lost(records, answer))
             raise
 
-    async def _tell_lost(
-        self, records: list[pb.Record], answer: asyncio.Future[list[internal_pb2.Ack]]
-    ) -> None:
+    async def _tell_lost(self, records: list[pb.Record], answer: Answer) -> None:
         """The caller has gone before the journal answered: decisions that it made have been shown to nobody.
 
         Those that were in the log before may well have been. Where the journal keeps silent nobody can know; it will
@@ -288,7 +292,7 @@ class DecisionService:
         except JournalUnavailableError:
             pass
         finally:
-            answer.cancel()
+            answer.drop()
         await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)
 
     async def _undelivered(self, decisions: Iterable[pb.Header]) -> None:
@@ -300,17 +304,6 @@ class DecisionService:
             await self._journal.append(lost)
         except (JournalFullError, JournalUnavailableError) as error:
             log.warning("could not log that a reply was not delivered", error=str(error))
-
-
-@contextmanager
-def _part(path: str) -> Iterator[None]:
-    """What is refused in here is a part of a larger request, unless the path is empty."""
-    try:
-        yield
-    except FieldError as error:
-        if not path:
-            raise
-        raise error.within(path) from error
 
 
 def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:

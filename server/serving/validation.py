@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Personalizer's limit was 256 characters; bytes are what storage and other languages count.
 ID_BYTES = 256
+# UTF-8 has at most 4 bytes for a character.
+_SURELY_SHORT = ID_BYTES // 4
 
 
 def check_id(field: str, value: str, required: bool = True) -> None:
@@ -32,10 +34,17 @@ def check_id(field: str, value: str, required: bool = True) -> None:
         raise InvalidArgumentError(field, "contains a NUL character")
 
 
+def _surely_ids(values: Sequence[str]) -> bool:
+    """Whether all are ids for sure, without a look at each one's bytes: what most requests have."""
+    sizes = [len(value) for value in values]
+    return min(sizes) > 0 and max(sizes) <= _SURELY_SHORT and "\0" not in "".join(values)
+
+
 def _check_distinct(field: str, ids: Sequence[str]) -> None:
     if len(set(ids)) == len(ids):
-        for i, value in enumerate(ids):
-            check_id(f"{field}[{i}]", value)
+        if not _surely_ids(ids):
+            for i, value in enumerate(ids):
+                check_id(f"{field}[{i}]", value)
         return
     seen: set[str] = set()
     for i, value in enumerate(ids):
@@ -44,14 +53,16 @@ def _check_distinct(field: str, ids: Sequence[str]) -> None:
         seen.add(value)
 
 
-def check_rank(request: pb.RankRequest, limits: Limits) -> list[str]:
+def check_rank(request: pb.RankRequest, ids: Sequence[str], limits: Limits) -> list[str]:
     """Everything but the features' values; returns the slots to fill, empty for a single unnamed one.
+
+    Args:
+        ids: the request's `action_ids`, as a list.
 
     Raises:
         InvalidArgumentError: naming the first field that is wrong.
     """
     check_id("event_id", request.event_id, required=False)
-    ids = request.action_ids
     if not ids:
         raise InvalidArgumentError("action_ids", "is empty; give at least one action")
     if len(ids) > limits.actions:
@@ -59,31 +70,37 @@ def check_rank(request: pb.RankRequest, limits: Limits) -> list[str]:
             "action_ids", f"has {len(ids)} actions; at most {limits.actions} are allowed"
         )
     _check_distinct("action_ids", ids)
-    known = set(ids)
-    _check_distinct("excluded_ids", request.excluded_ids)
-    excluded = set(request.excluded_ids)
-    for i, value in enumerate(request.excluded_ids):
-        if value not in known:
-            raise InvalidArgumentError(f"excluded_ids[{i}]", "is not one of action_ids")
-    eligible = len(ids) - len(excluded)
-    if not eligible:
-        raise InvalidArgumentError("excluded_ids", "excludes every action; leave at least one")
+    eligible = len(ids) - _excluded(request.excluded_ids, ids)
     _check_size(request, limits)
     return _slots(request, eligible)
 
 
+def _excluded(excluded: Sequence[str], ids: Sequence[str]) -> int:
+    """How many actions are excluded."""
+    if not excluded:
+        return 0
+    _check_distinct("excluded_ids", excluded)
+    known = set(ids)
+    for i, value in enumerate(excluded):
+        if value not in known:
+            raise InvalidArgumentError(f"excluded_ids[{i}]", "is not one of action_ids")
+    if len(excluded) == len(ids):
+        raise InvalidArgumentError("excluded_ids", "excludes every action; leave at least one")
+    return len(excluded)
+
+
 def _slots(request: pb.RankRequest, eligible: int) -> list[str]:
-    slots = list(request.slot_ids)
-    if slots and request.k:
+    slots, k = list(request.slot_ids), request.k
+    if slots and k:
         raise InvalidArgumentError("k", "cannot be given together with slot_ids")
     if slots:
         _check_distinct("slot_ids", slots)
         field = "slot_ids"
     else:
         field = "k"
-        slots = [str(i) for i in range(min(request.k, eligible + 1))] if request.k > 1 else []
+        slots = [str(i) for i in range(min(k, eligible + 1))] if k > 1 else []
     if len(slots) > eligible:
-        asked = request.k or len(slots)
+        asked = k or len(slots)
         raise InvalidArgumentError(field, f"asks for {asked} of {eligible} eligible actions")
     return slots
 
