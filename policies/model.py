@@ -237,7 +237,9 @@ class Model:
         if not self.spec.standardise:
             return context, actions
         features = self.standardiser.transform(actions.features)
-        return self.standardiser.transform(context), ActionSet(actions.ids, actions.start, features)
+        if features is not actions.features:  # there are numbers among them
+            actions = ActionSet(actions.ids, actions.start, features)
+        return self.standardiser.transform(context), actions
 
 
 def _chosen(interaction: Interaction) -> ActionSet:
