@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -108,14 +109,37 @@ def encode_context(groups: Sequence[NamedFeatures], magnitude: float = 1e6) -> F
 
 
 def encode_actions(
-    ids: Sequence[str], groups: Sequence[NamedActionFeatures], magnitude: float = 1e6
+    ids: Sequence[str],
+    groups: Sequence[NamedActionFeatures],
+    magnitude: float = 1e6,
+    order: NDArray[np.intp] | None = None,
 ) -> ActionSet:
-    """The actions' features in canonical order; the actions stay in the order given.
+    """The actions' features in canonical order.
+
+    Args:
+        ids: [K].
+        order: which of the K actions are wanted, and in which order; None for all of them, in the order given. What is encoded is
+            then what it is in a request of that order, so that requests which differ in nothing else share their layouts.
 
     Raises:
         FeatureError: as for `encode_context`; the field's path begins with "action_features".
     """
-    builder = _Builder(len(ids), "a", magnitude)
+    try:
+        return _encoded(ids, groups, magnitude, order)
+    except FeatureError:
+        if order is not None:
+            _encoded(ids, groups, magnitude, None)  # names the field by its place in the request
+        raise
+
+
+def _encoded(
+    ids: Sequence[str],
+    groups: Sequence[NamedActionFeatures],
+    magnitude: float,
+    order: NDArray[np.intp] | None,
+) -> ActionSet:
+    wanted = tuple(ids) if order is None else tuple([ids[k] for k in order.tolist()])
+    builder = _Builder(len(ids), "a", magnitude, order)
     for g, group in enumerate(groups):
         builder.open(f"action_features[{g}]", group.namespace)
         builder.numbers(
@@ -132,7 +156,7 @@ def encode_actions(
         if size or data:
             builder.vectors(_UNNAMED, [size], data)
     start, features = builder.finish()
-    return ActionSet(tuple(ids), start, features)
+    return ActionSet(wanted, start, features)
 
 
 def with_slot(context: Features, name: str) -> Features:
@@ -146,10 +170,13 @@ def with_slot(context: Features, name: str) -> Features:
 
 
 class _Builder:
-    """Checks the features of `rows` things and gathers their values, in the order of the request."""
+    """Checks the features of `rows` things and gathers their values, in the order of the request or in another."""
 
-    def __init__(self, rows: int, role: str, magnitude: float) -> None:
+    def __init__(
+        self, rows: int, role: str, magnitude: float, order: NDArray[np.intp] | None = None
+    ) -> None:
         self.rows = rows
+        self.order = order
         self.role = role
         self.magnitude = magnitude
         self.where = ""
@@ -175,7 +202,12 @@ class _Builder:
     def numbers(self, counts: Sequence[int], names: Sequence[str], values: Sequence[float]) -> None:
         named = self._matched("numeric", counts, names, values)
         if named:
-            value = np.array(list(values), np.float64)
+            numbers = list(values)
+            if self.order is not None:
+                places, counts = self._places(counts, self.order)
+                named = tuple([named[i] for i in places])
+                numbers = [numbers[i] for i in places]
+            value = np.array(numbers, np.float64)
             self._check(value, f"{self.where}.numeric_values")
             part = Part(self.where, self.namespace, "numeric", named, (), tuple(counts))
             self._add(part, value)
@@ -186,6 +218,10 @@ class _Builder:
         named = self._matched("categorical", counts, names, values)
         if named:
             categories = tuple(values)
+            if self.order is not None:
+                places, counts = self._places(counts, self.order)
+                named = tuple([named[i] for i in places])
+                categories = tuple([categories[i] for i in places])
             part = Part(self.where, self.namespace, "categorical", named, categories, tuple(counts))
             self._add(part, np.ones(len(named)))
 
@@ -202,16 +238,20 @@ class _Builder:
             )
         if not expected:
             return
-        value = np.frombuffer(data, "<f4").astype(np.float64)
+        numbers = np.frombuffer(data, "<f4")
+        if self.order is not None:
+            numbers = numbers.reshape(self.rows, -1)[self.order].reshape(-1)
+        value = numbers.astype(np.float64)
         self._check(value, f"{self.where}.vector_data")
         part = Part(self.where, self.namespace, "vector", tuple(names), (), tuple(sizes))
         self._add(part, value)
 
     def finish(self) -> tuple[NDArray[np.intp], Features]:
         """(row starts [rows + 1], features sorted by row, namespace, index)."""
+        rows = self.rows if self.order is None else len(self.order)
         if not self.parts:
-            return np.zeros(self.rows + 1, np.intp), NO_FEATURES
-        found = layout_of(self.role, self.rows, tuple(self.parts))
+            return np.zeros(rows + 1, np.intp), NO_FEATURES
+        found = layout_of(self.role, rows, tuple(self.parts))
         value = self.values[0] if len(self.values) == 1 else np.concatenate(self.values)
         features = Features(found.index, value[found.order], found.namespace, found.numeric)
         return found.start, features
@@ -220,6 +260,17 @@ class _Builder:
         """Refuses an empty name."""
         if "" in names:
             raise FeatureError(f"{self.where}.{kind}_names[{list(names).index('')}]", "is empty")
+
+    def _places(
+        self, counts: Sequence[int], order: NDArray[np.intp]
+    ) -> tuple[list[int], Sequence[int]]:
+        """Where the features of the rows wanted are, row after row, and how many each of these rows has."""
+        ends = list(accumulate(counts))
+        rows = order.tolist()
+        return (
+            [i for k in rows for i in range(ends[k] - counts[k], ends[k])],
+            [counts[k] for k in rows],
+        )
 
     def _add(self, part: Part, value: NDArray[np.float64]) -> None:
         self.parts.append(part)

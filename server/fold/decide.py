@@ -32,6 +32,9 @@ PER_SLOT = "per-slot"
 
 # Requests of so many actions, sorted by id and none excluded, share their array of indices: 1,000 x 8 kB at most.
 _ALL = 1_000
+# Lists of ids whose order is remembered, and characters of one at most: 1,024 x (16 kB + 50 bytes an id) = 70 MB if clients fill it
+# on purpose with ids of one character.
+_LISTS, _CHARACTERS = 1_024, 16_384
 
 
 class Question(NamedTuple):
@@ -49,21 +52,35 @@ class Question(NamedTuple):
         Raises:
             FeatureError: a feature is refused; a logged decision's never are.
         """
-        ids = list(asked.action_ids)
-        actions = encode_actions(ids, asked.action_features, magnitude)
-        context = encode_context(asked.context, magnitude)
-        if not asked.excluded_ids and all(map(lt, ids, ids[1:])):  # nothing to sort or to leave out
-            return cls(context, len(ids), _all(len(ids)), actions)
-        excluded = set(asked.excluded_ids)
-        free = [k for k in range(len(ids)) if ids[k] not in excluded]
-        eligible = np.array(sorted(free, key=ids.__getitem__), np.intp)
-        return cls(context, len(ids), eligible, actions.take(eligible))
+        ids = tuple(asked.action_ids)
+        order = None
+        if asked.excluded_ids:
+            excluded = set(asked.excluded_ids)
+            free = [k for k in range(len(ids)) if ids[k] not in excluded]
+            eligible = order = np.array(sorted(free, key=ids.__getitem__), np.intp)
+        elif all(map(lt, ids, ids[1:])):  # nothing to sort
+            eligible = _all(len(ids))
+        elif sum(map(len, ids)) <= _CHARACTERS:
+            eligible = order = _sorted(ids)
+        else:
+            eligible = order = _sorted.__wrapped__(ids)
+        actions = encode_actions(ids, asked.action_features, magnitude, order)
+        return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
 
 
 @lru_cache(_ALL)
 def _all(count: int) -> NDArray[np.intp]:
     """[count] 0, 1, 2 ... of a request whose actions are all eligible and sorted."""
-    indices = np.arange(count, dtype=np.intp)
+    return _shared(np.arange(count, dtype=np.intp))
+
+
+@lru_cache(_LISTS)
+def _sorted(ids: tuple[str, ...]) -> NDArray[np.intp]:
+    """What sorts the ids, [K]. Clients send the same ones again and again."""
+    return _shared(np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp))
+
+
+def _shared(indices: NDArray[np.intp]) -> NDArray[np.intp]:
     indices.setflags(write=False)
     return indices
 
