@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from benchmarks.serve_targets import Journalled, Target
 
 PARTS = ("unary", "batch", "stream", "latency", "workers")
-KINDS = ("dense", "sparse")
+KINDS = ("dense", "sparse", "shared")
 ACTIONS = (10, 50, 100, 500)
 # The goals that the project has set itself, for dense features: microseconds by number of actions.
 ABOVE_ECHO = {10: 100.0, 50: 150.0}
@@ -189,7 +189,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
-    parser.add_argument("--kind", action="append", choices=KINDS, help="default: all")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="default: dense, sparse")
     parser.add_argument("--actions", action="append", type=int, help="default: 10, 50, 100, 500")
     parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3, help="measurements; their median counts")
@@ -197,7 +197,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: temporary")
     asked = parser.parse_args(arguments)
     asked.part = asked.part or list(PARTS)
-    asked.kind = asked.kind or list(KINDS)
+    asked.kind = asked.kind or ["dense", "sparse"]
     asked.actions = asked.actions or list(ACTIONS)
     return asked
 

@@ -25,11 +25,12 @@ _PREFIX = struct.Struct("!BI")
 # Seconds for one call while training, on two busy cores.
 _TIMEOUT = 60.0
 
-# dense: a vector of each action's own, one regression for all, as the documentation advises for actions with features.
-# sparse: ten named numbers and ten categories of the context; context: a vector of the context. Both with a regression
-# for each action, which is the default.
+# dense: a vector of each action's own. sparse: ten named numbers and ten categories of the context. context: a vector of the
+# context. All with a regression for each action, which is the default. shared: as dense, with one regression for all, in which each
+# action id has a column; all that the actions of a service have are in it, up to 256.
 POLICIES: dict[str, dict[str, Any]] = {
-    "dense": {"type": "linucb", "model": "shared"},
+    "dense": {"type": "linucb"},
+    "shared": {"type": "linucb", "model": "shared"},
     "sparse": {"type": "linucb"},
     "context": {"type": "linucb"},
 }
@@ -51,7 +52,7 @@ def request(kind: str, actions: int, seed: int = 0) -> api.RankRequest:
     """One request. It names no event, so the server makes a new one whenever it is sent."""
     rng = np.random.default_rng([seed, actions])
     asked = api.RankRequest(action_ids=[f"action-{k}" for k in range(actions)])
-    if kind == "dense":
+    if kind in {"dense", "shared"}:
         vectors = rng.normal(size=(actions, WIDTH)).astype("<f4")
         asked.action_features.add(vector_size=WIDTH, vector_data=vectors.tobytes())
     elif kind == "context":
