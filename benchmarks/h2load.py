@@ -16,10 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-PATH = "/rankd.v1.Decisions"
-_HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+_GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+_JSON = ("--h1", "-H", "content-type: application/json")
 # Seconds that a run may take longer than it was planned to.
 _PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What is sent: one gRPC call over HTTP/2, or JSON over HTTP/1.1."""
+
+    path: str
+    body: bytes
+    is_grpc: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +59,34 @@ def require() -> None:
         )
 
 
-def closed(port: int, method: str, body: bytes, calls: int, clients: int, each: int) -> Load:
+def closed(port: int, post: Post, calls: int, clients: int, each: int) -> Load:
     """So many calls, `clients * each` in flight all the time, over `clients` connections."""
-    return _run(port, method, body, ["-n", str(calls)], clients, each, _PATIENCE)
+    return _run(port, post, ["-n", str(calls)], clients, each, _PATIENCE)
 
 
 def flood(
-    port: int, method: str, body: bytes, seconds: float, clients: int, each: int, warm_up: float = 1
+    port: int, post: Post, seconds: float, clients: int, each: int, warm_up: float = 1
 ) -> Load:
     """The same for a time; what is not answered when it ends is not counted."""
     much = [f"--duration={seconds:g}s", f"--warm-up-time={warm_up:g}s"]
-    return _run(port, method, body, much, clients, each, seconds + warm_up + _PATIENCE)
+    return _run(port, post, much, clients, each, seconds + warm_up + _PATIENCE)
 
 
-def steady(
-    port: int, method: str, body: bytes, rate: float, seconds: float, clients: int = 8
-) -> Load:
+def steady(port: int, post: Post, rate: float, seconds: float, clients: int = 8) -> Load:
     """Calls at a fixed rate, however long the answers take (up to 4,096 of each connection)."""
     each = rate / clients
     much = ["-n", str(clients * round(each * seconds)), f"--rps={each:.3f}"]
-    return _run(port, method, body, much, clients, 4096, seconds + _PATIENCE)
+    return _run(port, post, much, clients, 4096, seconds + _PATIENCE)
 
 
-def _run(
-    port: int, method: str, body: bytes, much: list[str], clients: int, each: int, timeout: float
-) -> Load:
+def _run(port: int, post: Post, much: list[str], clients: int, each: int, timeout: float) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         data, log = Path(folder) / "body", Path(folder) / "log"
-        data.write_bytes(body)
+        data.write_bytes(post.body)
         options = ["-c", str(clients), "-m", str(each), "-d", str(data), "--log-file", str(log)]
+        headers = _GRPC if post.is_grpc else _JSON
         done = subprocess.run(
-            ["h2load", *much, *options, *_HEADERS, f"http://127.0.0.1:{port}{PATH}/{method}"],
+            ["h2load", *much, *options, *headers, f"http://127.0.0.1:{port}{post.path}"],
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import h2load, serve_requests, serve_targets
+from benchmarks import h2load, serve_targets
 from benchmarks.environments import ROOT
 from benchmarks.reports import result, table
 from benchmarks.serve_latency import commit_ms
@@ -110,17 +110,16 @@ def costs(report: Report, folder: Path, kind: str, asked: argparse.Namespace) ->
         full = enter(serve_targets.journalled(folder, kind, counts, edge=asked.edge))
         bare = enter(serve_targets.unjournalled(folder, kind, counts, edge=asked.edge))
         for actions in counts:
-            request = serve_requests.request(kind, actions)
-            reply = full.service.decisions.Rank(request, timeout=20).SerializeToString()
-            full.settle(1)
+            reply = full.reply_bytes(kind, actions)
             decision = decision_us(full, kind, actions)
             report.figures[f"decision {kind} K={actions}"] = decision
-            with serve_targets.floor(folder, reply) as echo:
+            with serve_targets.floor(reply) as echo:
                 at: dict[str, dict[str, Cost]] = {}
                 for name in (part for part in PARTS[:3] if part in asked.part):
-                    call = Call.of(name, kind, actions)
+                    call = Call.of(name, kind, actions, reply)
                     targets: list[Target] = [bare, full] if name == "batch" else [echo, bare, full]
-                    at[name] = measure(targets, call, len(reply), asked.seconds, asked.rounds)
+                    calls = [(target, call) for target in targets]
+                    at[name] = measure(calls, asked.seconds, asked.rounds)
                     report.cell(kind, actions, name, at[name])
             if {"unary", "stream"} <= at.keys():
                 transport = {name: at[name]["no journal"].total - decision for name in at}
@@ -135,16 +134,12 @@ def latency(report: Report, folder: Path, asked: argparse.Namespace) -> None:
     with serve_targets.journalled(
         folder / "latency", "dense", [LATENCY_ACTIONS], 1, asked.edge
     ) as it:
-        call = Call.of("unary", "dense", LATENCY_ACTIONS)
-        reply = it.service.decisions.Rank(
-            serve_requests.request("dense", LATENCY_ACTIONS), timeout=20
-        )
-        it.settle(1)
-        found = measure([it], call, len(reply.SerializeToString()), asked.seconds, asked.rounds)
-        capacity = found[it.name].rate
-        before = commit_ms(folder, len(call.body), _COMMITS)
-        load = h2load.steady(it.port, call.method, call.body, capacity / 2, _STEADY)
-        after = commit_ms(folder, len(call.body), _COMMITS)
+        reply = it.reply_bytes("dense", LATENCY_ACTIONS)
+        call = Call.of("unary", "dense", LATENCY_ACTIONS, reply)
+        capacity = measure([(it, call)], asked.seconds, asked.rounds)[it.name].rate
+        before = commit_ms(folder, len(call.post.body), _COMMITS)
+        load = h2load.steady(it.port, call.post, capacity / 2, _STEADY)
+        after = commit_ms(folder, len(call.post.body), _COMMITS)
         it.settle(load.calls)
     commit = (before[1] + after[1]) / 2
     report.figures["latency"] = {
@@ -165,17 +160,15 @@ def latency(report: Report, folder: Path, asked: argparse.Namespace) -> None:
 
 def two_workers(report: Report, folder: Path, asked: argparse.Namespace) -> None:
     """One worker and two, in turn."""
-    call = Call.of("unary", "dense", WORKERS_ACTIONS)
     counts = [WORKERS_ACTIONS]
     with (
         serve_targets.journalled(folder / "one", "dense", counts, 1, asked.edge) as one,
         serve_targets.journalled(folder / "two", "dense", counts, 2, asked.edge) as two,
     ):
         one.name, two.name = "one", "two"
-        request = serve_requests.request("dense", WORKERS_ACTIONS)
-        reply = one.service.decisions.Rank(request, timeout=20).SerializeToString()
-        one.settle(1)
-        found = measure([one, two], call, len(reply), asked.seconds, asked.rounds)
+        reply = one.reply_bytes("dense", WORKERS_ACTIONS)
+        call = Call.of("unary", "dense", WORKERS_ACTIONS, reply)
+        found = measure([(one, call), (two, call)], asked.seconds, asked.rounds)
     report.figures["workers"] = {name: asdict(cost) for name, cost in found.items()}
     for name, cost in found.items():
         print(f"{name} worker(s): {cost.rate:.0f} decisions a second, {cost.total:.0f} us each")

@@ -1,6 +1,6 @@
 """The floor: a bare grpc.aio server that takes the same requests and answers with as many bytes, and does nothing else.
 
-    python -m benchmarks.serve_floor PORT REPLY_FILE
+    python -m benchmarks.serve_floor PORT REPLY_BYTES
 
 Same grpcio, same socket options, no serializers, one process. Below this no Python server on grpcio can come.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -40,4 +39,4 @@ async def serve(port: int, reply: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]).read_bytes()))
+    asyncio.run(serve(int(sys.argv[1]), bytes(int(sys.argv[2]))))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import h2load, serve_requests
+from benchmarks.h2load import Post
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,33 +17,36 @@ if TYPE_CHECKING:
 # Calls in flight: enough that a server is never idle. Unary calls share connections, a stream has one of its own.
 CONNECTIONS = 8
 EACH = 4
+_PATH = "/rankd.v1.Decisions"
 # Bytes of one stream's messages: what h2load holds for each connection.
 _STREAM_BYTES = 2 << 20
+# Messages of one stream: so many that opening it does not count.
+_MESSAGES = 128
 # Of a run's time, what goes before to find out how much fits.
 _WARM_UP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method with one body."""
+    """One request as it is sent over and over."""
 
-    name: str  # unary, batch, stream
-    method: str
-    body: bytes
-    decisions: int  # in one call
-    each: int  # in flight on one connection
+    post: Post
+    reply_bytes: int  # of one decision's reply; tells answers from errors
+    decisions: int = 1  # in one call
+    connections: int = CONNECTIONS
+    each: int = EACH  # in flight on one connection
 
     @classmethod
-    def of(cls, name: str, kind: str, actions: int) -> Call:
+    def of(cls, name: str, kind: str, actions: int, reply_bytes: int) -> Call:
+        """A call of rankd: unary, batch or stream."""
+        one = serve_requests.unary(kind, actions)
         if name == "unary":
-            return cls(name, "Rank", serve_requests.unary(kind, actions), 1, EACH)
+            return cls(Post(f"{_PATH}/Rank", one), reply_bytes)
         if name == "batch":
-            body = serve_requests.batch(kind, actions)
-            return cls(name, "RankBatch", body, serve_requests.BATCH, 1)
-        size = len(serve_requests.unary(kind, actions))
-        messages = min(512, max(16, _STREAM_BYTES // size))
-        body = serve_requests.stream(kind, actions, messages)
-        return cls(name, "RankStream", body, messages, 1)
+            post = Post(f"{_PATH}/RankBatch", serve_requests.batch(kind, actions))
+            return cls(post, reply_bytes, serve_requests.BATCH, each=1)
+        messages = min(_MESSAGES, max(16, _STREAM_BYTES // len(one)))
+        return cls(Post(f"{_PATH}/RankStream", one * messages), reply_bytes, messages, each=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +73,39 @@ class RefusedError(RuntimeError):
     """Calls were answered with errors, so there is nothing to measure."""
 
 
-def measure(
-    targets: Sequence[Target], call: Call, reply_bytes: int, seconds: float, rounds: int
-) -> dict[str, Cost]:
+def measure(calls: Sequence[tuple[Target, Call]], seconds: float, rounds: int) -> dict[str, Cost]:
     """Name of the target -> cost. Targets take turns, so that what else the machine does disturbs all alike.
-
-    Args:
-        reply_bytes: of one decision's reply; tells answers from errors.
 
     Raises:
         RefusedError: see there.
     """
-    calls = {target.name: _fitting(target, call, seconds) for target in targets}
-    found: dict[str, list[Cost]] = {target.name: [] for target in targets}
+    counts = {target.name: _fitting(target, call, seconds) for target, call in calls}
+    found: dict[str, list[Cost]] = {target.name: [] for target, _ in calls}
     for _ in range(rounds):
-        for target in targets:
-            found[target.name].append(_once(target, call, reply_bytes, calls[target.name]))
+        for target, call in calls:
+            found[target.name].append(_once(target, call, counts[target.name]))
     return {name: _median(costs) for name, costs in found.items()}
 
 
 def _fitting(target: Target, call: Call, seconds: float) -> int:
     """How many calls take about so long; warms the server up on the way."""
-    least = CONNECTIONS * call.each
+    least = call.connections * call.each
     count, took = least, 0.0
     while took < seconds * _WARM_UP:
-        load = h2load.closed(target.port, call.method, call.body, count, CONNECTIONS, call.each)
+        load = h2load.closed(target.port, call.post, count, call.connections, call.each)
         target.settle(count * call.decisions)
         took, rate = load.seconds, load.rate
         count *= 4
     return max(least, round(rate * seconds))
 
 
-def _once(target: Target, call: Call, reply_bytes: int, calls: int) -> Cost:
+def _once(target: Target, call: Call, count: int) -> Cost:
     before = target.cpu()
-    load = h2load.closed(target.port, call.method, call.body, calls, CONNECTIONS, call.each)
-    decisions = calls * call.decisions
-    if load.calls < calls or load.data_bytes < 0.8 * reply_bytes * decisions:
+    load = h2load.closed(target.port, call.post, count, call.connections, call.each)
+    decisions = count * call.decisions
+    if load.calls < count or load.data_bytes < 0.8 * call.reply_bytes * decisions:
         raise RefusedError(
-            f"{target.name}: {load.calls} of {calls} calls ended, with {load.data_bytes} bytes"
+            f"{target.name}: {load.calls} of {count} calls ended, with {load.data_bytes} bytes"
         )
     answered = target.cpu()
     target.settle(decisions)

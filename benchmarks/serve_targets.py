@@ -16,7 +16,7 @@ from benchmarks.environments import ROOT
 from tests.server.harness import Service, eventually, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # Seconds for a learner to fold what a run has left it, on two busy cores.
@@ -59,6 +59,12 @@ class Journalled:
     def cpu(self) -> dict[str, float]:
         return _cpu(self.service)
 
+    def reply_bytes(self, kind: str, actions: int) -> int:
+        """Size of a reply, from one call."""
+        reply = self.service.decisions.Rank(serve_requests.request(kind, actions), timeout=20)
+        self.settle(1)
+        return len(bytes(reply.SerializeToString()))
+
     def settle(self, decisions: int) -> None:
         """Waits until the learner has read them all; so it is known, too, that every one was journalled."""
         self.decided += decisions
@@ -88,12 +94,12 @@ class Unjournalled:
 
 
 @dataclass
-class Floor:
-    """The bare echo."""
+class Program:
+    """A server that is one process: the bare echo, a peer."""
 
     process: subprocess.Popen[str]
     port: int
-    name: str = "echo"
+    name: str
     roles: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,16 +149,22 @@ def unjournalled(
 
 
 @contextmanager
-def floor(folder: Path, reply: bytes) -> Iterator[Floor]:
-    """The echo, which answers with these bytes."""
-    path, port = folder / "reply", free_port()
-    path.write_bytes(reply)
-    command = [sys.executable, "-m", "benchmarks.serve_floor", str(port), str(path)]
+def started(name: str, command: Sequence[str], port: int) -> Iterator[Program]:
+    """A server of one process, which prints a line once it serves."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             if not process.stdout.readline():
-                raise RuntimeError("the echo server did not start")
-            yield Floor(process, port)
+                raise RuntimeError(f"{name} did not start: {' '.join(command)}")
+            yield Program(process, port, name)
         finally:
             process.kill()
+
+
+@contextmanager
+def floor(reply_bytes: int) -> Iterator[Program]:
+    """The echo, which answers with so many bytes."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.serve_floor", str(port), str(reply_bytes)]
+    with started("echo", command, port) as target:
+        yield target

@@ -41,6 +41,8 @@ def draw(found: Histogram, title: str, path: Path) -> None:
     times, counts = zip(*values, strict=True)
     axes.hist(times, bins=np.geomspace(low, high, _BARS), weights=counts, color=_COLOUR)
     axes.set_xscale("log")
+    for axis in ("major", "minor"):
+        getattr(axes.xaxis, f"set_{axis}_formatter")("{x:g}")
     for q, us in zip(PERCENTILES, found.percentiles(list(PERCENTILES)), strict=True):
         axes.axvline(max(us, 1) / 1000, color=_LINE, linewidth=1)
         axes.annotate(
