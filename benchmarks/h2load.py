@@ -18,6 +18,9 @@ import numpy as np
 
 _GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 _JSON = ("--h1", "-H", "content-type: application/json")
+# Connections of a load at a fixed rate, and calls in flight on each: more than a server ever holds.
+_CLIENTS = 8
+_ENDLESS = 8192
 # Seconds that a run may take longer than it was planned to.
 _PATIENCE = 60.0
 
@@ -64,19 +67,22 @@ def closed(port: int, post: Post, calls: int, clients: int, each: int) -> Load:
     return _run(port, post, ["-n", str(calls)], clients, each, _PATIENCE)
 
 
-def flood(
-    port: int, post: Post, seconds: float, clients: int, each: int, warm_up: float = 1
-) -> Load:
+def flood(port: int, post: Post, seconds: float, clients: int, each: int) -> Load:
     """The same for a time; what is not answered when it ends is not counted."""
-    much = [f"--duration={seconds:g}s", f"--warm-up-time={warm_up:g}s"]
-    return _run(port, post, much, clients, each, seconds + warm_up + _PATIENCE)
+    return _run(port, post, [f"--duration={seconds:g}s"], clients, each, seconds + _PATIENCE)
 
 
-def steady(port: int, post: Post, rate: float, seconds: float, clients: int = 8) -> Load:
-    """Calls at a fixed rate, however long the answers take (up to 4,096 of each connection)."""
-    each = rate / clients
-    much = ["-n", str(clients * round(each * seconds)), f"--rps={each:.3f}"]
-    return _run(port, post, much, clients, 4096, seconds + _PATIENCE)
+def steady(port: int, post: Post, rate: float, seconds: float) -> Load:
+    """Calls at a fixed rate, however long the answers take; waits for all of them."""
+    calls = _CLIENTS * round(rate / _CLIENTS * seconds)
+    much = ["-n", str(calls), f"--rps={rate / _CLIENTS:.3f}"]
+    return _run(port, post, much, _CLIENTS, _ENDLESS, seconds + _PATIENCE)
+
+
+def steady_for(port: int, post: Post, rate: float, seconds: float) -> Load:
+    """The same, but that it hangs up when the time is over."""
+    much = [f"--duration={seconds:g}s", f"--rps={rate / _CLIENTS:.3f}"]
+    return _run(port, post, much, _CLIENTS, _ENDLESS, seconds + _PATIENCE)
 
 
 def _run(port: int, post: Post, much: list[str], clients: int, each: int, timeout: float) -> Load:
