@@ -66,7 +66,7 @@ class Cost:
     @property
     def answering(self) -> float:
         """Of those that an answer waits for."""
-        return self.us.get("worker", 0.0) + self.us.get("writer", 0.0)
+        return self.total - self.us.get("learner", 0.0)
 
 
 class RefusedError(RuntimeError):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+# Of a service without its journal: they only tick.
+_IDLE = {"supervisor", "writer", "learner"}
 # Seconds for a learner to fold what a run has left it, on two busy cores.
 _PATIENCE = 120.0
 
@@ -87,7 +89,7 @@ class Unjournalled:
         return self.service.port
 
     def cpu(self) -> dict[str, float]:
-        return {role: s for role, s in _cpu(self.service).items() if role == "worker"}
+        return {role: s for role, s in _cpu(self.service).items() if role not in _IDLE}
 
     def settle(self, decisions: int) -> None:
         pass
