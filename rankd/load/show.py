@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from rankd.commands import plain
 from rankd.load.tally import PERCENTILES
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def page(plan: Plan, progress: Progress, processes: int) -> RenderableType:
         table.add_row("Reward", *_figures(tally.reward, seconds))
     lines: list[RenderableType] = [Text(head), table]
     for name, count in sorted(tally.errors.items()):
-        lines.append(Text(f"{count:,} x {name}: {tally.messages[name]}", style="red"))
+        lines.append(Text(f"{count:,} x {name}: {plain(tally.messages[name])}", style="red"))
     late = tally.late.percentile(99) / 1000
     if late > _LATE_MS:
         lines.append(
