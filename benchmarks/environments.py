@@ -18,7 +18,11 @@ DEFAULT_FOLDER = Path.home() / ".cache" / "rankd-peers"
 PEERS = ("obp", "mabwiser", "river", "coba", "contextualbandits", "vowpalwabbit")
 # Arguments of `pip install`, one call after the other. obp 0.5.7 names exact versions that no longer install, and Python
 # before 3.11; its online policies work with today's numpy.
+# Peers of benchmarks.serve_peers are services, so they have a web framework beside the library.
+_WEB = ["fastapi", "uvicorn[standard]"]
 _INSTALL: dict[str, list[list[str]]] = {
+    "serve-mabwiser": [["mabwiser", "numpy", *_WEB]],
+    "serve-vowpalwabbit": [["vowpalwabbit", "numpy", *_WEB]],
     "vw-estimators": [["vw-estimators", "numpy", "scipy"]],
     "obp": [
         ["numpy", "scipy", "scikit-learn", "pandas", "pyyaml", "tqdm", "matplotlib", "seaborn"],
@@ -65,7 +69,8 @@ def version_of(player: str, folder: Path) -> str:
     """The installed version of the player's library."""
     if player == "rankd":
         return version("rankd")
-    ask = f"from importlib.metadata import version; print(version({player!r}))"
+    name = player.removeprefix("serve-")
+    ask = f"from importlib.metadata import version; print(version({name!r}))"
     python = python_of(player, folder)
     return subprocess.check_output([python, "-c", ask], text=True).strip()
 

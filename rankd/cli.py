@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from rankd.cli_experiments import add_experiments
+from rankd.cli_load import load
 from rankd.cli_options import Alpha, ColumnNames, JsonLine, OneApp, RewardRange
 
 app = typer.Typer(
@@ -281,6 +282,7 @@ def replay(
 
 
 add_experiments(app)
+app.command()(load)
 
 
 @app.command()

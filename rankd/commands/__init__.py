@@ -23,14 +23,14 @@ def check_alpha(alpha: float) -> None:
         fail(f"--alpha {alpha:g}: must be in (0, 1), as .05 for intervals that hold in 95% of logs")
 
 
-def check_report(report: Path | None, endings: Sequence[str]) -> None:
+def check_report(report: Path | None, endings: Sequence[str], option: str = "--report") -> None:
     """Refuses a file that cannot be written, or would be something else than its name says, before hours of work for it."""
     if report is None:
         return
     if report.suffix not in endings:
-        fail(f"--report {report}: its name must end in {' or '.join(endings)}")
+        fail(f"{option} {report}: its name must end in {' or '.join(endings)}")
     if not report.parent.is_dir():
-        fail(f"--report {report}: there is no folder {report.parent}")
+        fail(f"{option} {report}: there is no folder {report.parent}")
 
 
 def plain(text: str) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
             "tune",
             "datasets",
             "validate",
+            "load",
             "status",
             "log",
             "models",
