@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 # As long as a real one's: a folder's UUID and an incarnation.
 _NODE = "00000000-0000-4000-8000-000000000000.1760000000"
 
-Answer = asyncio.Future[list[internal_pb2.Ack]]
-
-
 class InstantJournal(client.JournalClient):
     """Acknowledges at once what nobody writes."""
 
@@ -33,18 +30,17 @@ class InstantJournal(client.JournalClient):
     def connected(self) -> bool:
         return True
 
-    def send(self, records: Sequence[pb.Record]) -> Answer:
-        answer: Answer = asyncio.get_running_loop().create_future()
-        answer.set_result(
-            [internal_pb2.Ack(sequence=next(self._sequences), node=_NODE) for _ in records]
-        )
+    def send(self, records: Sequence[pb.Record]) -> client.Answer:
+        answer = client.Answer(b"", int)
+        acks = [internal_pb2.Ack(sequence=next(self._sequences), node=_NODE) for _ in records]
+        answer.answered(internal_pb2.JournalReply(acks=acks))
         return answer
 
     async def append(self, records: Sequence[pb.Record]) -> list[internal_pb2.Ack]:
-        return self.send(records).result()
+        return await self.wait(self.send(records))
 
-    async def wait(self, answer: Answer) -> list[internal_pb2.Ack]:
-        return answer.result()
+    async def wait(self, answer: client.Answer) -> list[internal_pb2.Ack]:
+        return await answer.wait() or []
 
     async def run(self) -> None:
         await asyncio.Event().wait()
