@@ -13,6 +13,7 @@ import typer
 
 from policies import PolicyError
 from rankd.commands import fail
+from rankd.commands.learned import Learned, learned_until
 from rankd.commands.progress import counted
 from rankd.commands.replay_asked import check
 from rankd.commands.replay_log import open_any, open_served, range_met
@@ -26,7 +27,7 @@ from rankd.commands.replay_slates import (
     range_of_slates,
     replayed_slates,
 )
-from rankd.commands.saved import Learned, learned_until, saved
+from rankd.commands.saved import saved
 from rankd.commands.sources import UNREADABLE, note_what_lacks
 from simulator.comparison import Comparison
 from simulator.conclusion import conclude
@@ -124,7 +125,8 @@ def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
 
 
 def _as_served(path: str, asked: Asked) -> int:
-    from simulator.served import AsServed, TrainedAsServed
+    from simulator.served import AsServed
+    from simulator.trained_as_served import TrainedAsServed
 
     with ExitStack() as stack, _faults(path):
         source, log = open_served(path, asked.app, stack)

@@ -129,6 +129,8 @@ class FileLog:
 
     what = "line"
     """What is counted by the numbers in its messages, and by `Decided.at`."""
+    deadline, closed_to = 0.0, 1.0
+    """A decision is final before the next one is made: see `simulator.waiting.Windowed`."""
 
     def __init__(
         self, path: str | os.PathLike[str], reward_range: tuple[float, float] | None = None
