@@ -21,16 +21,10 @@ from rankd.commands.replay_online import show_online
 from rankd.commands.replay_report import write, write_lives
 from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
-from rankd.commands.replay_slates import (
-    as_pass,
-    conclude_slates,
-    range_of_slates,
-    replayed_slates,
-)
-from rankd.commands.saved import saved
+from rankd.commands.saved import SavedTarget, saved
 from rankd.commands.sources import UNREADABLE, note_what_lacks
 from simulator.comparison import Comparison
-from simulator.conclusion import conclude
+from simulator.conclusion import conclude, with_doubt
 from simulator.fitting import DishonestError, Fitting
 from simulator.fitting import check as check_model
 from simulator.life import ONLINE
@@ -38,6 +32,12 @@ from simulator.lives import live
 from simulator.logs import LogFormatError
 from simulator.met import check_range
 from simulator.replay import replay as replay_log
+from simulator.slate_conclusion import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
 from simulator.specs import policy_of
 from simulator.target_specs import target_of
 from simulator.targets import TRAINED_ON_LOG
@@ -61,7 +61,7 @@ def replay(path: str, asked: Asked) -> int:
     if asked.as_served:
         return _as_served(path, asked)
     with ExitStack() as stack:
-        log = open_any(path, asked.app, asked.columns, stack)
+        log = open_any(path, asked.app, asked.columns, stack, of_model=bool(models))
         stack.callback(note_what_lacks, log)  # once it has been read
         with _faults(path):
             limits = asked.reward_range or log.reward_range or range_met(log)
@@ -222,6 +222,9 @@ def _tell(
     asked: Asked,
     told_more: dict[str, Any] | None = None,
 ) -> int:
+    results = [
+        _known(one.target, result) for one, result in zip(found.replayed, results, strict=True)
+    ]
     compared = Comparison(Path(path).name, found, results, limits, asked.alpha)
     if asked.report is not None or asked.plots is not None:
         write(compared, asked.report, asked.plots)
@@ -235,6 +238,14 @@ def _tell(
         if told_more is not None:
             show_served(told_more, asked.alpha)
     return 0
+
+
+def _known(target: Target, result: Result) -> Result:
+    """With what a saved model does not know."""
+    doubt = target.doubt if isinstance(target, SavedTarget) else ""
+    if doubt:
+        typer.echo(f"note: --policy {target.name}: {doubt}", err=True)
+    return with_doubt(result, doubt)
 
 
 def _nothing(path: str) -> NoReturn:

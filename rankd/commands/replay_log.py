@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rankd.commands import fail
-from rankd.commands.sources import TOPIC, UNREADABLE, columns_of
+from rankd.commands.sources import NO_APPS, TOPIC, UNREADABLE, columns_of, has_apps
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
 from simulator.logs import LogFormatError, open_log
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     from simulator.logs import Log
 
 
-def open_any(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
+def open_any(
+    path: str, app: str | None, columns: str | None, stack: ExitStack, *, of_model: bool = False
+) -> Log:
+    """What `path` names; whatever is wrong with it ends the command.
+
+    Args:
+        of_model: whether `app` may be that of a saved model, and nothing to the log.
+    """
+    log = _open(path, app, columns, stack)
+    if app is not None and not of_model and not has_apps(log):
+        fail(f"--app {app}: {NO_APPS.format(path)}")
+    return log
+
+
+def _open(path: str, app: str | None, columns: str | None, stack: ExitStack) -> Log:
     if path in DATASETS:
         try:
             return log_of(path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rankd.commands import fail
 from rankd.v1 import internal_pb2
@@ -12,6 +15,12 @@ from server.fold.envelope import MAGIC, EnvelopeError, unseal
 from server.fold.settings import FoldSettings
 from server.learning.checkpoints import Checkpoints
 from simulator.targets import Frozen
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from policies.model import Model
+    from simulator.logs import Decided
 
 _SEALED = MAGIC[:-1]  # one that a transfer in text mode has damaged is refused later, by what it is
 _CHECKPOINT = ".ckpt"
@@ -27,13 +36,39 @@ class Saved:
     version: int
     """Log records that were folded into it; 0 of one that was imported, which counts another log's."""
 
-    def target(self) -> Frozen:
+    def target(self) -> SavedTarget:
         """As it is.
 
         Raises:
             PolicyError: its state is not one of its own settings' policy.
         """
-        return Frozen(self.spec, self.settings.spec().load(self.state))
+        return SavedTarget(self.spec, self.settings.spec().load(self.state))
+
+
+class SavedTarget(Frozen):
+    """A saved model that notes whether what it has learned makes any difference on a log."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, model)
+        blank = model.spec.build()
+        # Until the two differ once. A policy without anything to learn is no stranger anywhere.
+        self._blank = None if blank.state() == model.state() else Frozen(name, blank)
+
+    def pmf(self, decision: Decided) -> NDArray[np.float64]:
+        found = super().pmf(decision)
+        if self._blank is not None and not np.array_equal(self._blank.pmf(decision), found):
+            self._blank = None
+        return found
+
+    @property
+    def doubt(self) -> str:
+        """What is to be known of its estimates, once the log was replayed; "" if there is nothing."""
+        if self._blank is None:
+            return ""
+        return (
+            "the saved model decides here as one that has learned nothing: the log has none of its actions, or none of its features; "
+            "are they named as in the service?"
+        )
 
 
 def saved(spec: str, app: str | None) -> Saved | None:

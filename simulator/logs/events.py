@@ -42,7 +42,7 @@ class Skipped(StrEnum):
     DANGLING = "dangling_rewards"  # rewards of which no decision is known
     NOT_ACTIVATED = "not_activated"  # deferred decisions that nobody activated
     SKIP_LEARN = "skip_learn"  # dsjson: the line says `_skipLearn`
-    NOT_AN_OBJECT = "checkpoint_lines"  # dsjson: lines that do not begin with "{"
+    NOT_AN_OBJECT = "checkpoint_lines"  # dsjson: lines that are no object, or one about no decision
     UNLABELLED = "unlabelled"  # decisions whose reward the log does not have
     CUT_SHORT = "cut_short"  # a last line that was not written to its end: 1 or none
 

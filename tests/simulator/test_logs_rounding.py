@@ -137,7 +137,7 @@ def test_many_actions_rounded_to_four_digits_are_a_pmf(count: int) -> None:
 
 def test_what_so_many_roundings_cannot_have_done_is_refused() -> None:
     actions = encode_actions([str(k) for k in range(60)], [])
-    with pytest.raises(ValueError, match="its sum 1.01"):
+    with pytest.raises(ValueError, match=r"its sum 1\.01"):
         Decided("e", 0, NO_FEATURES, actions, 0, np.full(60, 1.01 / 60), 1.01 / 60)
     many = encode_actions([str(k) for k in range(20_000)], [])
     with pytest.raises(ValueError, match="its sum 0"):
