@@ -199,3 +199,14 @@ def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
         datasets("iris", None, False)
     assert "is no log" in capsys.readouterr().err
+
+
+def test_the_list_of_data_sets_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert datasets(None, None, False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if "…" in line or len(line) > 80]
+    assert len(lines) < 50
+    assert "digits, iris, wine, breast_cancer: inside scikit-learn" in "\n".join(lines)
