@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from simulator.experiments.code import code_version
+from simulator.experiments.orphans import end_with
 from simulator.experiments.store import store
 from simulator.experiments.trial import canonical, digest_of
 
@@ -29,6 +31,7 @@ def run(
 
     They go through joblib, so the same call runs here one after the other, in processes of this machine, or, within
     `joblib.parallel_config(backend="dask")` or "ray", on a cluster, whose machines must see the same files under the same paths.
+    Processes of this machine end when this one does, also if it is killed.
 
     >>> from simulator.experiments import Play
     >>> trials = [Play("linear:actions=2", {"type": "uniform"}, rounds=10, seed=seed) for seed in (1, 2)]
@@ -79,10 +82,10 @@ def _done(
         return _here(trials, tell)
     from joblib import Parallel, delayed  # a fifth of a second, and one job needs none of it
 
-    work = delayed(_named)
+    work, here = delayed(_named), os.getpid()
     found: Iterable[tuple[str, dict[str, Any]]] = Parallel(
         n_jobs=jobs, return_as="generator_unordered"
-    )(work(name, trial) for name, trial in trials.items())
+    )(work(name, trial, here) for name, trial in trials.items())
     return found
 
 
@@ -93,7 +96,8 @@ def _here(
         yield name, _plain(trial.run(tell))
 
 
-def _named(name: str, trial: Trial) -> tuple[str, dict[str, Any]]:
+def _named(name: str, trial: Trial, asked_by: int) -> tuple[str, dict[str, Any]]:
+    end_with(asked_by)
     return name, _plain(trial.run())
 
 
