@@ -16,7 +16,7 @@ from rankd.commands import fail
 from rankd.commands.learned import Learned, learned_until
 from rankd.commands.progress import counted
 from rankd.commands.replay_asked import check
-from rankd.commands.replay_log import open_any, open_served, range_met
+from rankd.commands.replay_log import open_any, open_served, range_met, read_of
 from rankd.commands.replay_online import show_online
 from rankd.commands.replay_report import write, write_lives
 from rankd.commands.replay_served import doubt, served_summary, show_served
@@ -107,7 +107,7 @@ def _faults(path: str) -> Iterator[None]:
 
 def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log), hidden=asked.as_json) as progress:
         found = live(
             log, asked.specs,
             seeds=asked.seeds, reward_model=asked.reward_model, alpha=asked.alpha, progress=progress, **settings,
@@ -156,7 +156,7 @@ def _estimated(
     check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, asked.cross_fit)
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log.log), hidden=asked.as_json) as progress:
         found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
         mrdr = fitting.of_mrdr(log.log, targets, asked.estimators)
     seconds = time.perf_counter() - started
@@ -196,7 +196,7 @@ def _slates(
     """The same, with a slate for a row."""
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, None)
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log.log), hidden=asked.as_json) as progress:
         slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
     seconds = time.perf_counter() - started
     if not slates.matured:

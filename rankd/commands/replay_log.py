@@ -12,10 +12,12 @@ from rankd.commands.sources import NO_APPS, TOPIC, UNREADABLE, columns_of, has_a
 from rankd.commands.sources import open_log as open_source
 from simulator.datasets import DATASETS, log_of
 from simulator.logs import LogFormatError, open_log
+from simulator.logs.lines import FileLog
 from simulator.logs.served import ServedLog
 from simulator.met import rewards_met
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     from server.fold.verify import LogSource
@@ -63,6 +65,11 @@ def open_served(path: str, app: str | None, stack: ExitStack) -> tuple[LogSource
         return source, ServedLog(source, app, path)
     except LogFormatError as error:
         fail(str(error), UNREADABLE)
+
+
+def read_of(log: Log) -> Callable[[], float | None]:
+    """What tells how much of the log has been read, in [0, 1], or None where that is not known."""
+    return lambda: log.share if isinstance(log, FileLog) else None
 
 
 def range_met(log: Log) -> tuple[float, float]:

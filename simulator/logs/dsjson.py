@@ -24,7 +24,7 @@ import numpy as np
 
 from simulator.logs.dsjson_slots import Outcome, slots_of
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, lines
+from simulator.logs.lines import FileLog, line
 from simulator.logs.named import Named, encode_all
 from simulator.logs.times import microseconds
 
@@ -64,7 +64,7 @@ class DsjsonLog(FileLog):
             False,
             0,
         )  # whether a line was dsjson's; the first line that is an object and none of dsjson's
-        for each in lines(self.path):
+        for each in self.lines():
             if not each.text.startswith("{"):
                 if each.text.strip():
                     self.counters[Skipped.NOT_AN_OBJECT] += 1

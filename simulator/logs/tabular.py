@@ -18,8 +18,9 @@ import numpy as np
 
 from simulator.logs.batches import parquet_columns, parquet_rows
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, lines
+from simulator.logs.lines import FileLog, line
 from simulator.logs.named import Named, encode_all
+from simulator.logs.parquet_file import ParquetFile
 from simulator.logs.shapes import encode
 from simulator.logs.times import microseconds
 
@@ -259,12 +260,12 @@ class CsvLog(TableLog):
 
     def _text(self) -> Iterator[str]:
         self._ending = False
-        for each in lines(self.path):
+        for each in self.lines():
             self._ending = each.unfinished
             yield each.text
 
 
-class ParquetLog(TableLog):
+class ParquetLog(ParquetFile, TableLog):
     """A Parquet file of plain columns.
 
     Raises:
@@ -275,7 +276,7 @@ class ParquetLog(TableLog):
         return parquet_columns(self.name)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        return parquet_rows(self.name)
+        return self.counted(parquet_rows(self.name))
 
 
 def _empty(value: object) -> bool:

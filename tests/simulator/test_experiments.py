@@ -85,6 +85,22 @@ def test_joblibs_configuration_decides_where() -> None:
         assert run(TRIALS[:2]) == run(TRIALS[:2], jobs=1)
 
 
+def test_a_backend_that_gives_lists_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray's does. What is finished is kept on the way all the same."""
+    whole = joblib.Parallel
+
+    def lists(*, n_jobs: int | None, return_as: str = "list") -> Any:
+        if return_as != "list":
+            raise ValueError("does not support return_as")
+        return whole(n_jobs=n_jobs, return_as=return_as)
+
+    monkeypatch.setattr(joblib, "Parallel", lists)
+    monkeypatch.setattr(sys.modules["simulator.experiments.run"], "_LIST", 2)
+    seen: list[float] = []
+    assert run(TRIALS, folder=tmp_path, progress=seen.append) == run(TRIALS, jobs=1)
+    assert seen == list(range(len(TRIALS) + 1))
+
+
 def test_on_a_dask_cluster() -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -97,14 +113,18 @@ def test_on_a_dask_cluster() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::Warning")  # Ray's own
-def test_on_a_ray_cluster() -> None:
+def test_on_a_ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else it leaves a token in the home folder
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.util.joblib").register_ray()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # where this module is
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here}
+    )
     try:
-        with joblib.parallel_config(backend="ray"):
+        with joblib.parallel_config(backend="ray", n_jobs=2):
             assert run([Where()])[0]["process"] != os.getpid()
-            assert run(TRIALS) == run(TRIALS, jobs=1)
+            assert run(TRIALS, folder=tmp_path) == run(TRIALS, jobs=1)
     finally:
         ray.shutdown()
 
