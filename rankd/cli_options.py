@@ -16,7 +16,7 @@ ColumnNames = Annotated[
     typer.Option(
         "--columns",
         metavar="WHAT=NAME,...",
-        help="Columns of a table: action, reward, propensity, key, time. A column pmf:ID has the probability of action ID.",
+        help="Columns of a table: action, reward, propensity, key, time, and categorical for a feature whose numbers are names. A column pmf:ID has the probability of action ID.",
     ),
 ]
 RewardRange = Annotated[

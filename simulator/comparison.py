@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.conclusion import Result, conclude, summary
 from simulator.estimators import ESTIMATORS
+from simulator.estimators.slates import SLATE_ESTIMATORS
 from simulator.evaluation import logged
 from simulator.fitting import Fitting, check
+from simulator.life import ONLINE
 from simulator.logs import open_log
 from simulator.met import check_range, rewards_met
 from simulator.replay import Pass, replay
+from simulator.slate_conclusion import (
+    as_pass,
+    check_slates,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
 from simulator.specs import policy_of
 from simulator.target_specs import target_of
-from simulator.targets import TRAINED_ON_LOG
+from simulator.targets import AS_SERVED, TRAINED_ON_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +34,15 @@ if TYPE_CHECKING:
     from simulator.logs import Log
     from simulator.reports import ReportInput
     from simulator.targets import Target
+
+
+_NOTHING = "there is no decision with a final reward in this log"
+_ELSEWHERE = {
+    ONLINE: "what policies would earn live is asked of simulator.live",
+    AS_SERVED: "for a server's log in the order of its models, give a simulator.logs.served.ServedLog, and as policies "
+    "simulator.served.AsServed() for what ran and simulator.trained_as_served.TrainedAsServed for others; "
+    "`rankd replay --as-served` makes every decision again, too",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +143,8 @@ def compare(
     Args:
         log: a file, or what `simulator.open_log` gives; read once, and once more for each of: rewards whose range nobody says, cross-fitting.
         policies: as the command line spells them, or targets of your own; the first is the one that others are compared with.
-        estimators: by name; the first is the one that differences are of. See `simulator.estimators`.
+        estimators: by name; the first is the one that differences are of. See `simulator.estimators`; those of `simulator.estimators.slates`
+            take a slate for a row.
         estimand: of policies that are spelled: "trained_on_log", which is not what they would earn live, or "frozen".
         reward_range: (lowest, highest) reward that can be; as the log says, or else as it has them, which policies that learn then know
             beforehand, and which intervals that rest on it do not hold for.
@@ -147,11 +166,17 @@ def compare(
     log = open_log(log) if isinstance(log, (str, PathLike)) else log
     if isinstance(policies, str) or not policies or not estimators:
         raise ValueError("policies, estimators: give a list of at least one")
-    unknown = [name for name in estimators if name not in ESTIMATORS]
+    known_names = [*ESTIMATORS, *SLATE_ESTIMATORS]
+    unknown = [name for name in estimators if name not in known_names]
     if unknown:
         raise ValueError(
-            f"estimator {unknown[0]!r}: there is none; known are {', '.join(ESTIMATORS)}"
+            f"estimator {unknown[0]!r}: there is none; known are {', '.join(known_names)}"
         )
+    of_slates = any(name in SLATE_ESTIMATORS for name in estimators)
+    if of_slates:
+        check_slates(estimators, cross_fit, interval)
+    if estimand in _ELSEWHERE:
+        raise ValueError(f"estimand {estimand!r}: {_ELSEWHERE[estimand]}")
     known = reward_range or log.reward_range
     limits = known or rewards_met(log)
     settings = {
@@ -160,14 +185,23 @@ def compare(
         "reward_range": limits,
     }
     targets = [
-        target_of(each, policy_of(each), log, estimand, settings) if isinstance(each, str) else each
+        target_of(each, policy_of(each, "policy"), log, estimand, settings, vw_parser=not of_slates)
+        if isinstance(each, str)
+        else each
         for each in policies
     ]
+    fitting = Fitting(policy_of(reward_model, "reward_model"), settings, cross_fit)
+    if of_slates:
+        slates = replayed_slates(log, targets, estimators, fitting, progress)
+        if not slates.matured:
+            raise ValueError(_NOTHING)
+        answers = conclude_slates(slates, estimators, alpha=alpha, force=force, interval=interval)
+        limits = range_of_slates(limits, slates)
+        return Comparison(log.name, as_pass(slates), answers, limits, alpha)
     check(cross_fit, estimators, targets, interval)
-    fitting = Fitting(policy_of(reward_model, "--reward-model"), settings, cross_fit)
     found = replay(log, targets, fitting.of(log, estimators), progress)
     if not found.matured:
-        raise ValueError("there is no decision with a final reward in this log")
+        raise ValueError(_NOTHING)
     check_range(found.replayed[0].sample.reward, limits)
     mrdr = fitting.of_mrdr(log, targets, estimators)
     results = conclude(

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.estimators import MRDR
-from simulator.evaluation import Estimate, difference, evaluate, logged, refused
+from simulator.evaluation import Estimate, difference, evaluate, for_one_look, logged, refused
 from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def conclude(
         if i:
             why = _reason(found.replayed[0], results[0]) or evaluation.reason
             versus = _versus(samples[i], samples[0], estimators[0], alpha, why, force=force)
+            versus = for_one_look(versus, interval)
         results.append(Result(evaluation, versus))
     return results
 
@@ -100,6 +101,20 @@ def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:
     )
 
 
+def with_doubt(result: Result, doubt: str) -> Result:
+    """With a sentence about the policy beside each of its numbers; "" says nothing."""
+
+    def told(each: Estimate) -> Estimate:
+        if not doubt or each.value is None:
+            return each
+        return replace(each, reason="; ".join(filter(None, (each.reason, doubt))))
+
+    evaluation, versus = result
+    found = {name: told(each) for name, each in evaluation.estimators.items()}
+    evaluation = replace(evaluation, estimators=found, vs_logged=told(evaluation.vs_logged))
+    return Result(evaluation, None if versus is None else told(versus))
+
+
 def summary(
     found: Pass, results: Sequence[Result], seconds: float | None, alpha: float
 ) -> dict[str, Any]:
@@ -114,9 +129,10 @@ def summary(
     for one, (evaluation, versus) in zip(found.replayed, results, strict=True):
         row = {"policy": one.target.name, "n": evaluation.n, "estimand": one.target.estimand}
         row |= {"estimators": {name: _plain(each) for name, each in evaluation.estimators.items()}}
-        row |= {"vs_logged": _plain(evaluation.vs_logged)}
+        of = {"estimator": next(iter(evaluation.estimators))}
+        row |= {"vs_logged": of | _plain(evaluation.vs_logged)}
         if versus is not None:
-            row |= {"vs_first": _plain(versus)}
+            row |= {"vs_first": of | _plain(versus)}
         rows.append(row | _overlap(evaluation) | ({} if seconds is None else {"seconds": seconds}))
     summary: dict[str, Any] = {
         "logged": {"value": own.value, "low": own.low, "high": own.high, "n": len(first)}

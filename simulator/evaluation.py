@@ -32,6 +32,8 @@ _UNTUNED = (
     "what it did later"
 )
 
+ONE_LOOK = "for one look, not for peeking"
+
 # Of a difference, as a share of the greatest reward: products of probabilities in float64 are right to about 1e-16.
 _ROUNDING = 1e-12
 
@@ -51,6 +53,8 @@ class Estimate:
     """Why it was refused, or has no interval, or was not tuned; "" if there is nothing to say."""
     setting: str = ""
     """The estimator with its setting, where SLOPE chose one."""
+    n: int | None = None
+    """The rows that it is a mean of; None where it was refused, or is of lives, whose rounds differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,19 @@ def mean(rows: Column, alpha: float = 0.05, decision: NDArray[np.intp] | None = 
     try:
         interval = INTERVALS["normal"](Evidence(rows, decision=decision), alpha)
     except NotIdentifiable as error:
-        return Estimate(value, None, None, "", True, str(error))
-    return Estimate(value, interval.low, interval.high, interval.method, True, "")
+        return Estimate(value, None, None, "", True, str(error), n=len(rows))
+    return Estimate(value, interval.low, interval.high, interval.method, True, "", n=len(rows))
+
+
+def for_one_look(difference: Estimate, interval: str | None) -> Estimate:
+    """A difference, marked where the estimates beside it have an interval that one may look at again and again, and it has not.
+
+    Args:
+        interval: of the estimates, by name.
+    """
+    if interval != "confidence_sequence" or difference.low is None:
+        return difference
+    return replace(difference, interval=f"{difference.interval}, {ONE_LOOK}")
 
 
 def refused(reason: str) -> Estimate:
@@ -134,6 +149,7 @@ def evaluate(
         valued = reason if silent else _valued(name, samples[name], estimand)
         if not found:
             versus = _doubted(_versus(valued, alpha, reason), valued, overlap, range_met=range_met)
+            versus = for_one_look(versus, interval)
         each = _estimate(valued, estimand, reward_range, alpha, reason, interval)
         found[name] = _doubted(each, valued, overlap, range_met=range_met)
         del valued
@@ -202,9 +218,10 @@ def _estimate(
             estimator, rows, influence, estimand, reward_range, alpha, method
         )
     except NotIdentifiable as error:
-        return Estimate(value, None, None, "", not reason, reason or str(error), setting)
-    low, high = interval.low, interval.high
-    return Estimate(value, low, high, interval.method, not reason, reason or note, setting)
+        why = reason or str(error)
+        return Estimate(value, None, None, "", not reason, why, setting, len(rows))
+    low, high, by = interval.low, interval.high, interval.method
+    return Estimate(value, low, high, by, not reason, reason or note, setting, len(rows))
 
 
 def _chosen(name: str, sample: Sample, estimand: str) -> tuple[Estimator[Sample], Sample]:
@@ -236,6 +253,7 @@ def _versus(valued: _Valued | str, alpha: float, reason: str) -> Estimate:
     try:
         scatter_tells(valued.estimator)
     except NotIdentifiable as error:
-        return Estimate(float(excess.mean()), None, None, "", not reason, reason or str(error))
+        why = reason or str(error)
+        return Estimate(float(excess.mean()), None, None, "", not reason, why, n=len(rows))
     found = mean(excess, alpha, rows.decision)
     return replace(found, identifiable=not reason, reason=reason or found.reason)

@@ -58,7 +58,7 @@ class Lives(LivesInput):
     def _row(self, each: Online | Refused) -> dict[str, Any]:
         row: dict[str, Any] = {"policy": each.name, "n": self.rows, "estimand": each.estimand}
         row["estimators"] = {each.method: asdict(estimate(each))}
-        row["vs_logged"] = asdict(versus(each, self.alpha))
+        row["vs_logged"] = {"estimator": each.method} | asdict(versus(each, self.alpha))
         for what in ("rounds", "acceptance", "cut", "lives"):
             row[what] = getattr(each, what) if isinstance(each, Online) else None
         return row

@@ -96,11 +96,18 @@ class Live(Trained):
         return uniform(self._salt, Purpose.DRAW, decision.slot, decision.key)
 
 
+class _Played(NamedTuple):
+    """What the policy would have logged of a decision; a policy may learn from the pmf that was played."""
+
+    pmf: NDArray[np.float64]  # [K]
+    bases: NDArray[np.float64] | None  # [B]
+
+
 class _Asked(NamedTuple):
     """A decision that waits for its reward."""
 
     row: Row
-    played: Decided | None  # as the policy would have logged it; None if it was not accepted
+    played: _Played | None  # None if it was not accepted
     weight: float  # pi(a) / mu(a)
     q: float  # of the logged action
 
@@ -163,7 +170,7 @@ def lives(
         For each target, in their order, what it would earn, or why that cannot be known; see `online`.
     """
     runs = [_Run(target, method, Adaptive(quantile)) for target in targets]
-    waiting = Waiting[list[_Asked | None]](log.name)
+    waiting = Waiting[list[_Asked | None]](log)
     decisions = Decisions()
     matured = 0
     for number, event in enumerate(log):
@@ -230,9 +237,7 @@ class _Run:
         weight = at / decision.propensity
         played = None
         if self._target.bits(decision) < c * weight:
-            # A policy may learn from the pmf that was played, and live that would have been its own.
-            bases = None if scored.bases is None else scored.bases[:, k]
-            played = replace(decision, pmf=pi, propensity=min(at, 1.0), bases=bases)
+            played = _Played(pi, None if scored.bases is None else scored.bases[:, k].copy())
         q_pi, q_logged = (0.0, 0.0) if q is None else (float(pi @ q), float(q[k]))
         cut = float(np.add.reduce(np.maximum(pi - mu / c, 0.0)))
         unsupported = 0.0 if np.minimum.reduce(mu) > 0 else float(pi[mu == 0].sum())
@@ -244,7 +249,10 @@ class _Run:
         if asked is None:
             return
         if asked.played is not None:
-            self._target.learn(Matured(asked.played, event.reward))
+            pmf, bases = asked.played
+            at = min(float(pmf[event.decision.chosen]), 1.0)
+            live = replace(event.decision, pmf=pmf, propensity=at, bases=bases)
+            self._target.learn(Matured(live, event.reward))
         value = asked.row.value + asked.weight * (event.reward - asked.q)
         self._rows.append(asked.row._replace(reward=event.reward, value=value))
 

@@ -11,7 +11,8 @@ see `simulator.slates`. Which rows are slots of one decision is in `Sample.decis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from struct import Struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,14 +68,6 @@ class Pass:
     """Those whose reward was final; only these count."""
 
 
-class _Asked(NamedTuple):
-    """A decision that waits for its reward."""
-
-    number: int  # how many rows came before
-    surplus: int  # of these over the decisions before
-    rows: list[tuple[float, ...]]  # for each target, its own columns of a Sample
-
-
 def replay(
     log: Log,
     targets: Sequence[Target],
@@ -94,7 +87,10 @@ def replay(
             estimator here weighs rows.
         ValueError: a number cannot be an estimator's; see Sample.
     """
-    waiting = Waiting[_Asked](log.name)
+    # Of each row that waits: how many rows came before, how many more than decisions these were, and each target's own columns.
+    # Packed, since of 100 bytes each there may be millions.
+    waiting = Waiting[bytes](log)
+    kept = Struct(f"2q{len(_OWN) * len(targets)}d")
     common, own = Columns(_COMMON), [Columns(_OWN) for _ in targets]
     decisions = Decisions()
     decided = matured = 0
@@ -102,18 +98,17 @@ def replay(
         if isinstance(event, Decided):
             waiting.check(event)
             q = None if reward_model is None else reward_model.expected(event)
-            rows = [_row(event, target.pmf(event), q) for target in targets]
-            waiting.put(event, _Asked(decided, decided - decisions.number(event), rows))
+            row = [x for target in targets for x in _row(event, target.pmf(event), q)]
+            waiting.put(event, kept.pack(decided, decided - decisions.number(event), *row))
             decided += 1
             continue
-        decision, asked = event.decision, waiting.take(event)
-        late = asked.number - matured
-        common.append(
-            (late, asked.surplus, len(decision.actions), event.reward, decision.propensity)
-        )
+        decision = event.decision
+        number, surplus, *row = kept.unpack(waiting.take(event))
+        late = number - matured
+        common.append((late, surplus, len(decision.actions), event.reward, decision.propensity))
         matured += 1
-        for columns, target, row in zip(own, targets, asked.rows, strict=True):
-            columns.append(row)
+        for i, (columns, target) in enumerate(zip(own, targets, strict=True)):
+            columns.append(row[i * len(_OWN) : (i + 1) * len(_OWN)])
             target.learn(event)
         if reward_model is not None:
             reward_model.learn(event)

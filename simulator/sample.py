@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.decisions import shared
+from simulator.rounding import tolerance
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -32,8 +33,6 @@ COLUMNS = (
 )
 """Names of a Sample's columns, in its order."""
 _NARROW = frozenset({"unsupported", "expected_square", "w_max", "w_min"})
-# How far a pmf's sum may be off: logs round to float32, some to four digits.
-_ROUNDING = 1e-3
 # Numbers that are checked at a time: 1 MB, which is still in the cache when it is looked at again.
 _BLOCK = 1 << 17
 
@@ -179,13 +178,14 @@ class Sample:
 def _at_actions(name: str, pmfs: NDArray[np.float64], action: NDArray[np.integer]) -> Column:
     """The actions' entries, [n], of rows [n, K] that are checked to be pmfs, a block at a time."""
     n, count = pmfs.shape
+    off = tolerance(count)
     found, ones, step = np.empty(n), np.ones(count), max(1, _BLOCK // max(1, count))
     for start in range(0, n, step):
         block = pmfs[start : start + step]
         sums = block @ ones
         # NaN is the least and the greatest wherever it is, and compares false.
-        if not (sums.min() >= 1 - _ROUNDING and sums.max() <= 1 + _ROUNDING and block.min() >= 0):
-            fine = (np.abs(sums - 1) <= _ROUNDING) & (block >= 0).all(axis=1)
+        if not (sums.min() >= 1 - off and sums.max() <= 1 + off and block.min() >= 0):
+            fine = (np.abs(sums - 1) <= off) & (block >= 0).all(axis=1)
             row = int(np.argmin(fine))
             raise ValueError(
                 f"{name} of row {start + row} has {block[row].min()} as its least entry and the sum {sums[row]}: "

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from policies import Interaction
+from policies import Interaction, ModelSpec
 from policies.features import with_slot
 from policies.sampler import Purpose, draw, uniform
 from policies.sampler import seed as bits
 from simulator.intervals.interval import Evidence
 from simulator.intervals.normal import normal
+from simulator.specs import policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from policies import ModelSpec
     from policies.model import Model
     from simulator.environments import Environment, Round
 
@@ -53,7 +53,7 @@ class Run:
 
 def simulate(
     environment: Environment,
-    policies: Sequence[tuple[str, ModelSpec]],
+    policies: Sequence[str | tuple[str, ModelSpec]],
     rounds: int,
     seed: int,
     progress: Callable[[int], None] | None = None,
@@ -61,7 +61,8 @@ def simulate(
     """Plays untrained policies, side by side. One seed gives one result, to the bit.
 
     Args:
-        policies: (name for reports, spec).
+        policies: as the command line spells them, with its defaults: standardised, a floor of 5%, the environment's range of rewards; or
+            (name for reports, spec).
         rounds: at most; a data set has only so many.
         seed: >= 0, of the environment and of all draws.
         progress: called after each round with their number.
@@ -72,7 +73,8 @@ def simulate(
     Raises:
         PolicyError: a policy's settings are wrong, or it cannot play here.
     """
-    players = [_Player(spec.build(), b"simulate %d" % seed) for _, spec in policies]
+    named = [_named(each, environment) for each in policies]
+    players = [_Player(spec.build(), b"simulate %d" % seed) for _, spec in named]
     rewards: list[list[float]] = [[] for _ in players]
     regrets: list[list[float]] = [[] for _ in players]
     for t, each in enumerate(islice(environment.rounds(np.random.default_rng(seed)), rounds)):
@@ -85,8 +87,14 @@ def simulate(
             progress(t + 1)
     return [
         Run(name, np.array(earned), np.array(missed))
-        for (name, _), earned, missed in zip(policies, rewards, regrets, strict=True)
+        for (name, _), earned, missed in zip(named, rewards, regrets, strict=True)
     ]
+
+
+def _named(policy: str | tuple[str, ModelSpec], world: Environment) -> tuple[str, ModelSpec]:
+    if not isinstance(policy, str):
+        return policy
+    return policy, ModelSpec(policy_of(policy, "policy"), reward_range=world.reward_range)
 
 
 class _Late(NamedTuple):

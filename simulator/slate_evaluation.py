@@ -123,8 +123,10 @@ def _estimate(valued: _Valued | str, estimand: str, alpha: float, interval: str)
     try:
         found = INTERVALS[interval](evidence, alpha)
     except NotIdentifiable as error:
-        return Estimate(value, None, None, "", not reason, reason or str(error))
-    return Estimate(value, found.low, found.high, found.method, not reason, reason)
+        why = reason or str(error)
+        return Estimate(value, None, None, "", not reason, why, n=len(influence))
+    low, high, n = found.low, found.high, len(influence)
+    return Estimate(value, low, high, found.method, not reason, reason, n=n)
 
 
 def _minus(valued: _Valued, slates: Slates, alpha: float) -> Estimate:

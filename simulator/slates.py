@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.features import with_slot
+from simulator.columns import Columns, Width
 from simulator.estimators.slates import Slates
 from simulator.estimators.slates.pseudo_inverse import pseudo_inverse_parts
 from simulator.ips import NotIdentifiable
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 # By how much a logged conditional may differ from what the pmf and the sampler say: logs may have rounded to float32.
 _ROUNDING = 1e-6
-# mu, pi, mu_marginal, pi_marginal, q_logged, q_pi, slot_weight: of a slot, in the order of Slates.
-_COLUMNS = 7
-_PADDING = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+# Of a slot, what targets share and what each has for itself: columns of Slates, with what slots have that a slate lacks.
+_SHARED = {"mu": 1.0, "mu_marginal": 1.0, "q_logged": 0.0}
+_OWN = {"pi": 1.0, "pi_marginal": 1.0, "q_pi": 0.0, "slot_weight": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,22 @@ class SlatePass:
 
 
 @dataclass(slots=True)
-class _Open:
-    """A slate whose slots are still coming, or whose rewards are."""
+class _Coming:
+    """The slate whose slots are coming."""
 
-    number: int  # how many slates came before
+    asked: _Asked
     slots: list[Decided]
     pmfs: list[NDArray[np.float64]]  # [K] of each target
     q: list[NDArray[np.float64]] = field(default_factory=list)  # of each slot, over its actions
-    rewards: dict[int, float] = field(default_factory=dict)
-    closed: bool = False  # whether all its slots have come
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A slate that waits for its rewards."""
+
+    number: int  # how many slates came before
+    rows: NDArray[np.float64] | None = None  # [L, columns], once all its slots have come
+    final: dict[int, Matured] = field(default_factory=dict)  # by slot
 
 
 def replay_slates(
@@ -125,84 +133,106 @@ class _Run:
     ) -> None:
         self._pseudo_inverse = pseudo_inverse
         self._log, self._targets, self._model, self._progress = log, targets, reward_model, progress
-        self._waiting = Waiting[_Open](log.name)
-        self._last: _Open | None = None
+        self._waiting = Waiting[_Asked](log)
+        self._coming: _Coming | None = None
         self._count = 0
-        # Of each matured slate: its number, K, rewards [L], and for each target columns [L][7].
-        self._done: list[tuple[int, int, list[float], list[list[list[float]]]]] = []
+        self._done = 0
+        # Of each matured slate: number, slots, K. Of each of its slots: reward, and what targets share and have.
+        self._slates = Columns([Width.EXACT] * 3)
+        self._slots = Columns([Width.EXACT] * (1 + len(_SHARED) + len(_OWN) * len(targets)))
 
     def decided(self, slot: Decided) -> None:
         self._waiting.check(slot)
-        last = self._last
-        if last is None or last.slots[0].key != slot.key:
+        coming = self._coming
+        if coming is None or coming.slots[0].key != slot.key:
             self._close()
             if slot.slot:
                 raise LogFormatError(
                     f"{self._log.name}: decision {slot.key} begins with slot {slot.slot}; its slots must follow each other"
                 )
-            last = self._last = _Open(self._count, [], [each.pmf(slot) for each in self._targets])
+            pmfs = [each.pmf(slot) for each in self._targets]
+            coming = self._coming = _Coming(_Asked(self._count), [], pmfs)
             self._count += 1
-        elif slot.slot != len(last.slots):
+        elif slot.slot != len(coming.slots):
             raise LogFormatError(
-                f"{self._log.name}: decision {slot.key} has slot {slot.slot} after {len(last.slots)} slots"
+                f"{self._log.name}: decision {slot.key} has slot {slot.slot} after {len(coming.slots)} slots"
             )
-        last.slots.append(slot)
+        coming.slots.append(slot)
         if self._model is not None:
-            last.q.append(self._model.expected(_named(slot)))
-        self._waiting.put(slot, last)
+            coming.q.append(self._model.expected(_named(slot)))
+        self._waiting.put(slot, coming.asked)
 
     def matured(self, event: Matured) -> None:
-        slate = self._waiting.take(event)
-        slate.rewards[event.decision.slot] = event.reward
+        asked = self._waiting.take(event)
+        asked.final[event.decision.slot] = event
         for target in self._targets:
             target.learn(event)
-        if slate.closed:
-            self._finish(slate)
+        self._finish(asked)
 
     def _close(self) -> None:
-        """Another decision has come: the last one has all its slots."""
-        if self._last is not None:
-            self._last.closed = True
-            self._finish(self._last)
-            self._last = None
+        """Another decision has come: the last one has all its slots, and what is kept of it from here on is numbers."""
+        if self._coming is not None:
+            asked = self._coming.asked
+            asked.rows = _columns(self._coming, pseudo_inverse=self._pseudo_inverse)
+            self._coming = None
+            self._finish(asked)
 
-    def _finish(self, slate: _Open) -> None:
-        if len(slate.rewards) < len(slate.slots):
+    def _finish(self, asked: _Asked) -> None:
+        """If all its slots have come, and their rewards."""
+        if asked.rows is None or len(asked.final) < len(asked.rows):
             return
-        rewards = [slate.rewards[slot] for slot in range(len(slate.slots))]
-        rows = _columns(slate, pseudo_inverse=self._pseudo_inverse)
-        self._done.append((slate.number, len(slate.slots[0].actions), rewards, rows))
+        matured = [asked.final[slot] for slot in range(len(asked.rows))]
+        self._slates.append((asked.number, len(matured), len(matured[0].decision.actions)))
+        for one, row in zip(matured, asked.rows, strict=True):
+            self._slots.append((one.reward, *row))
+        self._done += 1
         if self._model is not None:
-            for slot in slate.slots:
-                self._model.learn(Matured(_named(slot), sum(rewards[slot.slot :])))
+            for slot, one in enumerate(matured):
+                below = sum(each.reward for each in matured[slot:])
+                self._model.learn(Matured(_named(one.decision), below))
         if self._progress is not None:
-            self._progress(len(self._done))
+            self._progress(self._done)
 
     def result(self) -> SlatePass:
         self._close()
-        self._done.sort(key=lambda done: done[0])
-        most = max((len(rewards) for _, _, rewards, _ in self._done), default=1)
+        number, slots, actions = self._slates.arrays()
+        most = int(slots.max(initial=1))
         if self._done and most < 2:
             raise ValueError(
                 "no decision of this log has several slots. Exports to dsjson and Parquet have a decision for each slot: give the "
                 "data folder, the topic or the JSONL export"
             )
-        n = len(self._done)
-        reward = np.zeros((n, most))
-        found = np.empty((len(self._targets), n, most, _COLUMNS))
-        found[...] = _PADDING
-        for i, (_, _, rewards, rows) in enumerate(self._done):
-            reward[i, : len(rewards)] = rewards
-            found[:, i, : len(rewards)] = rows
-        replayed = [
-            ReplayedSlates(
-                target,
-                Slates(reward, *(np.ascontiguousarray(of[..., c]) for c in range(_COLUMNS))),
-            )
-            for target, of in zip(self._targets, found, strict=True)
-        ]
-        actions = np.array([k for _, k, _, _ in self._done], np.float64)
-        return SlatePass(replayed, self._count, n, actions)
+        order = np.argsort(number)
+        grid = _Grid(order, slots.astype(np.intp), most)
+        reward, *rest = self._slots.arrays()
+        rewards, columns = grid.of(reward, 0.0), iter(rest)
+        shared = {name: grid.of(next(columns), padding) for name, padding in _SHARED.items()}
+        replayed = []
+        for target in self._targets:
+            own = {name: grid.of(next(columns), padding) for name, padding in _OWN.items()}
+            replayed.append(ReplayedSlates(target, Slates(rewards, **shared, **own)))
+        return SlatePass(replayed, self._count, self._done, actions[order])
+
+
+class _Grid:
+    """Puts slots, one slate after the other as they matured, into rows of L in the order of decisions."""
+
+    def __init__(self, order: NDArray[np.intp], slots: NDArray[np.intp], most: int) -> None:
+        self._shape = len(slots), most
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        first = np.repeat(np.cumsum(slots) - slots, slots)
+        # Where in the grid each slot stands; None if they stand so already.
+        place = np.repeat(rank, slots) * most + np.arange(len(first)) - first
+        self._place = None if np.array_equal(place, np.arange(len(slots) * most)) else place
+
+    def of(self, column: NDArray[np.float64], padding: float) -> NDArray[np.float64]:
+        """[n, L]; `padding` where a slate has fewer slots."""
+        if self._place is None:
+            return column.reshape(self._shape)
+        found = np.full(self._shape, padding)
+        found.ravel()[self._place] = column
+        return found
 
 
 def _named(slot: Decided) -> Decided:
@@ -210,20 +240,21 @@ def _named(slot: Decided) -> Decided:
     return replace(slot, context=with_slot(slot.context, str(slot.slot)))
 
 
-def _columns(slate: _Open, *, pseudo_inverse: bool) -> list[list[list[float]]]:
-    """For each target, for each slot: what Slates has of it but the reward."""
+def _columns(slate: _Coming, *, pseudo_inverse: bool) -> NDArray[np.float64]:
+    """For each slot, [L, columns]: what targets share, and what each has, as `_SHARED` and `_OWN` name it."""
     first, count = slate.slots[0], len(slate.slots)
     place = {action: k for k, action in enumerate(first.actions.ids)}
     chosen = [place[slot.actions.ids[slot.chosen]] for slot in slate.slots]
     mu = np.array([slot.propensity for slot in slate.slots])
     one_pmf = _one_pmf(slate, chosen, mu)
     mu_marginal = _marginals(one_pmf, chosen)
-    nan = np.full(count, np.nan)
-    found = []
+    q = nan = np.full(count, np.nan)
+    if slate.q:
+        q = np.array([of[s.chosen] for of, s in zip(slate.q, slate.slots, strict=True)])
+    found = [mu, mu_marginal, q]
     for pmf in slate.pmfs:
-        q, q_pi = nan, nan
+        q_pi = nan
         if slate.q:
-            q = np.array([of[s.chosen] for of, s in zip(slate.q, slate.slots, strict=True)])
             q_pi = np.array(
                 [
                     _mean(of, pmf[[place[a] for a in s.actions.ids]])
@@ -235,12 +266,12 @@ def _columns(slate: _Open, *, pseudo_inverse: bool) -> list[list[list[float]]]:
         part = nan
         if pseudo_inverse and one_pmf is not None and not np.isnan(pi_marginal).any():
             part = _slot_weight(one_pmf, pmf, chosen)
-        found.append(np.column_stack((mu, pi, mu_marginal, pi_marginal, q, q_pi, part)).tolist())
-    return found
+        found += [pi, pi_marginal, q_pi, part]
+    return np.column_stack(found)
 
 
 def _one_pmf(
-    slate: _Open, chosen: list[int], mu: NDArray[np.float64]
+    slate: _Coming, chosen: list[int], mu: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """The pmf from which the log drew all slots; None where it says of no such pmf, or of another conditional."""
     pmf = slate.slots[0].pmf

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rankd.commands.check import (
     MOST_DUPLICATES,
     MOST_LOST,
-    MOST_NOT_ACTIVATED,
     MOST_UNREWARDED,
     Check,
+    not_activated,
     share,
 )
 from rankd.commands.check_propensities import draws, overlap
@@ -196,13 +196,10 @@ def _joins(source: LogSource, app: str, reading: _Reading) -> Iterator[Check]:
         f"{matured:,} decisions have their final reward, {waiting:,} still wait for it; "
         f"{share(never, matured + never)} of the others will never have one (void, or not delivered)",
     )
-    deferred, missing = reading.deferred.get(app, 0), counters.get("not_activated", 0)
-    yield Check(
-        f"{app} deferred",
-        missing <= MOST_NOT_ACTIVATED * deferred,
-        f"{share(deferred, reading.decisions.get(app, 0))} of decisions deferred, "
-        f"{share(missing, deferred)} of those never activated",
-    )
+    asked, deferred = reading.decisions.get(app, 0), reading.deferred.get(app, 0)
+    missing = counters.get("not_activated", 0)
+    said = f", {share(missing, deferred)} of those that were deferred" if missing else ""
+    yield not_activated(f"{app} ", missing, asked, said)
 
 
 def _verified(source: LogSource, app: str) -> Check:

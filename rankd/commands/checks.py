@@ -9,7 +9,7 @@ import typer
 
 from rankd.commands import fail
 from rankd.commands.check import Check
-from rankd.commands.sources import TOPIC, columns_of
+from rankd.commands.sources import NO_APPS, TOPIC, columns_of, has_apps
 from server.exports.jsonl import MARK
 from server.files import DataFolder
 
@@ -62,6 +62,9 @@ def _feedback(path: str, app: str | None, columns: str | None) -> Iterator[Check
     except ValueError as error:  # of a data set
         yield Check("readable", False, str(error))
     else:
+        if app is not None and not has_apps(log):
+            yield Check("readable", False, f"--app {app}: {NO_APPS.format(path)}")
+            return
         yield from check_feedback(log)
 
 

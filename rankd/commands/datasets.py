@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from simulator.datasets import DATASETS, cache_folder, log_of
 from simulator.environments import ENVIRONMENTS, EnvironmentSpecError, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from simulator.datasets import DataSet
@@ -36,25 +38,34 @@ def datasets(fetch: str | None, cache: Path | None, as_json: bool) -> int:
         return 0
     console = Console(highlight=False)
     table = Table(title="Data sets", title_justify="left")
-    for column in ("name", "rows", "features", "actions", "for", "source", "needs", "licence"):
-        table.add_column(
-            column,
-            justify="right" if column in ("rows", "features", "actions") else "left",
-            no_wrap=column in ("name", "rows", "for"),
-        )
+    for column in ("name", "rows", "features", "actions", "for"):
+        justify: Literal["left", "right"] = "left" if column in ("name", "for") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     for each in DATASETS.values():
         use = "simulate" if each.kind == "labelled" else "replay"
-        counts = (f"{n:,}" for n in (each.rows, each.features, each.actions))
-        table.add_row(each.name, *counts, use, each.source, each.needs, each.licence)
+        table.add_row(each.name, *(f"{n:,}" for n in (each.rows, each.features, each.actions)), use)
     console.print(table)
+    for text in _sources():
+        console.print(text)
+    console.print()
     worlds = Table(title="Environments of `rankd simulate`", title_justify="left")
-    worlds.add_column("name")
+    worlds.add_column("name", no_wrap=True)
     worlds.add_column("settings")
     for name, settings in _worlds().items():
-        worlds.add_row(name, ",".join(f"{key}={value}" for key, value in settings.items()))
-    worlds.add_row("csv", "path=FILE,label=label")
+        worlds.add_row(name, ", ".join(f"{key}={value}" for key, value in settings.items()))
+    worlds.add_row("csv", "path=FILE, label=label")
     console.print(worlds)
     return 0
+
+
+def _sources() -> Iterator[str]:
+    """Where data sets are from, what they need and their licence: said once of those that have it in common, since it is long."""
+    names = defaultdict(list)
+    for each in DATASETS.values():
+        names[each.source, each.needs, each.licence].append(each.name)
+    for (source, needs, licence), found in names.items():
+        wanted = f", needs {needs}" if needs else ""
+        yield f"{', '.join(found)}: {source}{wanted}. Licence: {licence}."
 
 
 def _fetch(name: str, cache: Path | None) -> int:

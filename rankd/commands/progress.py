@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from rich.progress import ProgressColumn
 
+# Of so many rows one is told: 20 times a second of the fastest replay, which is as often as a terminal is drawn.
+_EVERY = 1_024
+
 
 @contextmanager
 def bar(what: str, *, hidden: bool) -> Iterator[Callable[[float, float], None]]:
@@ -42,16 +45,29 @@ def bar(what: str, *, hidden: bool) -> Iterator[Callable[[float, float], None]]:
 
 
 @contextmanager
-def counted(what: str, *, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """The same of what has no known end.
+def counted(
+    what: str, share: Callable[[], float | None], *, hidden: bool
+) -> Iterator[Callable[[int], None]]:
+    """The same of what has no known number, but perhaps a known share that is done.
+
+    Args:
+        share: asked now and then for how much is done, in [0, 1]; None: that is not known, and a spinner turns.
 
     Yields:
         Call it with what is done.
     """
-    text = TextColumn("{task.completed:,.0f} " + what)
-    with _shown(SpinnerColumn(), text, TimeElapsedColumn(), hidden=hidden) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done: progress.update(task, completed=done)
+    text, left = TextColumn("{task.fields[count]:,} " + what), TextColumn("left:")
+    columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn(), left, TimeRemainingColumn())
+    with _shown(*columns, hidden=hidden) as progress:
+        task = progress.add_task(what, total=None, count=0)
+
+        def tell(done: int) -> None:
+            if done % _EVERY == 0 and not progress.disable:
+                known = share()
+                total = None if known is None else 1.0
+                progress.update(task, completed=known or 0.0, total=total, count=done)
+
+        yield tell
 
 
 def _shown(*columns: ProgressColumn, hidden: bool) -> Progress:

@@ -13,23 +13,18 @@ import typer
 
 from policies import PolicyError
 from rankd.commands import fail
+from rankd.commands.learned import Learned, learned_until
 from rankd.commands.progress import counted
 from rankd.commands.replay_asked import check
-from rankd.commands.replay_log import open_any, open_served, range_met
+from rankd.commands.replay_log import open_any, open_served, range_met, read_of
 from rankd.commands.replay_online import show_online
 from rankd.commands.replay_report import write, write_lives
 from rankd.commands.replay_served import doubt, served_summary, show_served
 from rankd.commands.replay_show import show
-from rankd.commands.replay_slates import (
-    as_pass,
-    conclude_slates,
-    range_of_slates,
-    replayed_slates,
-)
-from rankd.commands.saved import Learned, learned_until, saved
+from rankd.commands.saved import SavedTarget, saved
 from rankd.commands.sources import UNREADABLE, note_what_lacks
 from simulator.comparison import Comparison
-from simulator.conclusion import conclude
+from simulator.conclusion import conclude, with_doubt
 from simulator.fitting import DishonestError, Fitting
 from simulator.fitting import check as check_model
 from simulator.life import ONLINE
@@ -37,6 +32,12 @@ from simulator.lives import live
 from simulator.logs import LogFormatError
 from simulator.met import check_range
 from simulator.replay import replay as replay_log
+from simulator.slate_conclusion import (
+    as_pass,
+    conclude_slates,
+    range_of_slates,
+    replayed_slates,
+)
 from simulator.specs import policy_of
 from simulator.target_specs import target_of
 from simulator.targets import TRAINED_ON_LOG
@@ -60,7 +61,7 @@ def replay(path: str, asked: Asked) -> int:
     if asked.as_served:
         return _as_served(path, asked)
     with ExitStack() as stack:
-        log = open_any(path, asked.app, asked.columns, stack)
+        log = open_any(path, asked.app, asked.columns, stack, of_model=bool(models))
         stack.callback(note_what_lacks, log)  # once it has been read
         with _faults(path):
             limits = asked.reward_range or log.reward_range or range_met(log)
@@ -106,7 +107,7 @@ def _faults(path: str) -> Iterator[None]:
 
 def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log), hidden=asked.as_json) as progress:
         found = live(
             log, asked.specs,
             seeds=asked.seeds, reward_model=asked.reward_model, alpha=asked.alpha, progress=progress, **settings,
@@ -124,7 +125,8 @@ def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
 
 
 def _as_served(path: str, asked: Asked) -> int:
-    from simulator.served import AsServed, TrainedAsServed
+    from simulator.served import AsServed
+    from simulator.trained_as_served import TrainedAsServed
 
     with ExitStack() as stack, _faults(path):
         source, log = open_served(path, asked.app, stack)
@@ -154,7 +156,7 @@ def _estimated(
     check_model(asked.cross_fit, asked.estimators, targets, asked.interval)
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, asked.cross_fit)
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log.log), hidden=asked.as_json) as progress:
         found = replay_log(log, targets, fitting.of(log.log, asked.estimators), progress)
         mrdr = fitting.of_mrdr(log.log, targets, asked.estimators)
     seconds = time.perf_counter() - started
@@ -194,7 +196,7 @@ def _slates(
     """The same, with a slate for a row."""
     fitting = Fitting(policy_of(asked.reward_model, "--reward-model"), settings, None)
     started = time.perf_counter()
-    with counted("rows", hidden=asked.as_json) as progress:
+    with counted("rows", read_of(log.log), hidden=asked.as_json) as progress:
         slates = replayed_slates(log, targets, asked.estimators, fitting, progress)
     seconds = time.perf_counter() - started
     if not slates.matured:
@@ -220,6 +222,9 @@ def _tell(
     asked: Asked,
     told_more: dict[str, Any] | None = None,
 ) -> int:
+    results = [
+        _known(one.target, result) for one, result in zip(found.replayed, results, strict=True)
+    ]
     compared = Comparison(Path(path).name, found, results, limits, asked.alpha)
     if asked.report is not None or asked.plots is not None:
         write(compared, asked.report, asked.plots)
@@ -233,6 +238,14 @@ def _tell(
         if told_more is not None:
             show_served(told_more, asked.alpha)
     return 0
+
+
+def _known(target: Target, result: Result) -> Result:
+    """With what a saved model does not know."""
+    doubt = target.doubt if isinstance(target, SavedTarget) else ""
+    if doubt:
+        typer.echo(f"note: --policy {target.name}: {doubt}", err=True)
+    return with_doubt(result, doubt)
 
 
 def _nothing(path: str) -> NoReturn:

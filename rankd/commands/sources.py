@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Exit code for a log that cannot be read or folded.
 UNREADABLE = 2
 TOPIC = "kafka://"
+NO_APPS = "{} has no apps, only a log of rankd's own has; leave --app out"
+"""Of --app on a log where it says nothing."""
 
 
 @contextmanager
@@ -100,14 +102,25 @@ def _open(path: str, app: str | None, stack: ExitStack) -> list[LogSource]:
 
 
 def columns_of(text: str) -> Columns:
-    """Which column of a table is what, from action=NAME,reward=NAME,propensity=NAME,key=NAME,time=NAME."""
+    """Which column of a table is what, from action=NAME,reward=NAME,propensity=NAME,key=NAME,time=NAME, and categorical=NAME for each
+    feature whose numbers are names."""
     from simulator.logs import Columns  # of which other commands have no need
 
-    known = ("action", "reward", "propensity", "key", "time")
-    given = dict(part.partition("=")[::2] for part in text.split(","))
-    if not (set(given) <= set(known) and all(given.values())):
+    known = ("action", "reward", "propensity", "key", "time", "categorical")
+    given = [part.partition("=")[::2] for part in text.split(",")]
+    if not ({what for what, _ in given} <= set(known) and all(name for _, name in given)):
         fail(f"--columns {text}: write what=column with commas between; what is {', '.join(known)}")
-    return Columns(**given)  # type: ignore[arg-type]  # names, all of them
+    names = [name for what, name in given if what == "categorical"]
+    roles = {what: name for what, name in given if what != "categorical"}
+    return Columns(**roles, categorical=names)  # type: ignore[arg-type]  # names, all of them
+
+
+def has_apps(log: Log) -> bool:
+    """Whether it is of several apps, one of which is read."""
+    from simulator.logs.rankd_log import RankdLog
+    from simulator.logs.rankd_table import RankdTableLog
+
+    return isinstance(log, (RankdLog, RankdTableLog))
 
 
 def note_if_cut(source: LogSource) -> None:

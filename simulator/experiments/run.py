@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from simulator.experiments.code import code_version
+from simulator.experiments.orphans import end_with
 from simulator.experiments.store import store
 from simulator.experiments.trial import canonical, digest_of
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.experiments.trial import Trial
+
+# Trials for each job in a list that is done before the next one begins: a worker waits for the slowest of them once in so many trials,
+# and so many for each job are lost where a run is killed.
+_LIST = 4
 
 
 def run(
@@ -28,7 +34,8 @@ def run(
     """Every trial's result, in the order of the trials.
 
     They go through joblib, so the same call runs here one after the other, in processes of this machine, or, within
-    `joblib.parallel_config(backend="dask")` or "ray", on a cluster, whose machines must see the same files under the same paths.
+    `joblib.parallel_config(backend="dask")`, or `(backend="ray", n_jobs=-1)`, on a cluster, whose machines must see the same files under the same paths.
+    Processes of this machine end when this one does, also if it is killed.
 
     >>> from simulator.experiments import Play
     >>> trials = [Play("linear:actions=2", {"type": "uniform"}, rounds=10, seed=seed) for seed in (1, 2)]
@@ -77,13 +84,27 @@ def _done(
     """(name, result) of each trial, as they are finished."""
     if jobs == 1:
         return _here(trials, tell)
-    from joblib import Parallel, delayed  # a fifth of a second, and one job needs none of it
+    from joblib import delayed  # a fifth of a second, and one job needs none of it
 
-    work = delayed(_named)
-    found: Iterable[tuple[str, dict[str, Any]]] = Parallel(
-        n_jobs=jobs, return_as="generator_unordered"
-    )(work(name, trial) for name, trial in trials.items())
-    return found
+    work, here = delayed(_named), os.getpid()
+    return _beside_each_other([work(name, trial, here) for name, trial in trials.items()], jobs)
+
+
+def _beside_each_other(tasks: list[Any], jobs: int | None) -> Iterator[Any]:
+    """What joblib's tasks return, as they are done."""
+    from joblib import Parallel, effective_n_jobs
+
+    try:
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    except (
+        ValueError
+    ):  # some backends, as Ray's, give lists only: what is finished is kept list by list
+        parallel = Parallel(n_jobs=jobs)
+        size = _LIST * effective_n_jobs(jobs)
+        for begin in range(0, len(tasks), size):
+            yield from parallel(tasks[begin : begin + size])
+        return
+    yield from parallel(tasks)
 
 
 def _here(
@@ -93,7 +114,8 @@ def _here(
         yield name, _plain(trial.run(tell))
 
 
-def _named(name: str, trial: Trial) -> tuple[str, dict[str, Any]]:
+def _named(name: str, trial: Trial, asked_by: int) -> tuple[str, dict[str, Any]]:
+    end_with(asked_by)
     return name, _plain(trial.run())
 
 

@@ -25,6 +25,16 @@ def parquet_columns(path: str) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def parquet_count(path: str) -> int:
+    """How many rows there are.
+
+    Raises:
+        LogFormatError: as above.
+    """
+    with _open(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def parquet_rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number from 1, cells by column) of each row, in Python's own types.
 

@@ -10,7 +10,8 @@ contextual bandits (`_label_cost`, `a`, `p`), or for several slots (`_outcomes`)
   `_multi` here. `a` counts from 1, and `_a` of a slot from 0.
 - An action is called what `_tag` says, else the feature `id` in namespace `i`, else its number, from 1. One id for two actions
   of a line is followed by "#" and its number.
-- Lines that do not begin with "{", those with `_skipLearn`, and rewards without a decision are counted and passed over, as by VW.
+- Lines that do not begin with "{", objects with nothing of a decision in them (checkpoints), those with `_skipLearn`, and rewards without a
+  decision are counted and passed over. A file without any decision that has such objects is refused: it is no dsjson.
 - Names that rankd's own export led with a backslash are what they were: see `server.exports.dsjson`.
 """
 
@@ -22,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.logs.dsjson_slots import Outcome, slots_of
-from simulator.logs.events import Decided, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, lines
+from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
+from simulator.logs.lines import FileLog, line
 from simulator.logs.named import Named, encode_all
 from simulator.logs.times import microseconds
 
@@ -37,13 +38,33 @@ if TYPE_CHECKING:
 
 # Where the service and rankd's export say an action's id.
 _ID_NAMESPACE, _ID = "i", "id"
+# What a line that is about a decision has, or a part of.
+_OF_DECISIONS = frozenset(
+    {
+        "EventId",
+        "RewardValue",
+        "_label_cost",
+        "_label_probability",
+        "_label_Action",
+        "_labelIndex",
+        "_outcomes",
+        "a",
+        "c",
+        "p",
+    }
+)
+_NO_DECISION = "neither a decision (c, with _multi) nor a reward without one"
 
 
 class DsjsonLog(FileLog):
     """A file of dsjson: see `events.Log`. `Decided.raw` is the line's object."""
 
     def events(self) -> Iterator[Event]:
-        for each in lines(self.path):
+        known, foreign = (
+            False,
+            0,
+        )  # whether a line was dsjson's; the first line that is an object and none of dsjson's
+        for each in self.lines():
             if not each.text.startswith("{"):
                 if each.text.strip():
                     self.counters[Skipped.NOT_AN_OBJECT] += 1
@@ -56,8 +77,15 @@ class DsjsonLog(FileLog):
                         raise
                     self.cut_short()
                     return
+                if _OF_DECISIONS.isdisjoint(raw):
+                    self.counters[Skipped.NOT_AN_OBJECT] += 1
+                    foreign = foreign or each.number
+                    continue
+                known = True
                 found = self._read(raw, each.number)
             yield from found
+        if foreign and not known:
+            raise LogFormatError(f"{self.name}, line {foreign}: {_NO_DECISION}")
 
     def _read(self, raw: dict[str, Any], number: int) -> list[Event]:
         """The events of one line."""
@@ -69,7 +97,7 @@ class DsjsonLog(FileLog):
             self.counters[Skipped.DANGLING] += 1
             return []
         if not isinstance(shared, dict) or not isinstance(shared.get("_multi"), list):
-            raise ValueError("neither a decision (c, with _multi) nor a reward without one")
+            raise ValueError(_NO_DECISION)
         multi: list[dict[str, Any]] = shared["_multi"]
         if not multi or not all(isinstance(action, dict) for action in multi):
             raise ValueError("c._multi: must be a list of at least one action, each an object")

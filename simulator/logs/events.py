@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from policies import Interaction
+from simulator.rounding import tolerance
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from policies import ActionSet, Features
 
-# How far a pmf's sum, or a probability above 1, may be off: logs round to float32, some to four digits.
-_ROUNDING = 1e-3
 # A sum this close to 1 is 1, and two shares this close are the same, in double precision: 1e4 roundings of 1e-16.
 _EXACT = 1e-12
 CLOSE = 1e-2
@@ -43,7 +42,7 @@ class Skipped(StrEnum):
     DANGLING = "dangling_rewards"  # rewards of which no decision is known
     NOT_ACTIVATED = "not_activated"  # deferred decisions that nobody activated
     SKIP_LEARN = "skip_learn"  # dsjson: the line says `_skipLearn`
-    NOT_AN_OBJECT = "checkpoint_lines"  # dsjson: lines that do not begin with "{"
+    NOT_AN_OBJECT = "checkpoint_lines"  # dsjson: lines that are no object, or one about no decision
     UNLABELLED = "unlabelled"  # decisions whose reward the log does not have
     CUT_SHORT = "cut_short"  # a last line that was not written to its end: 1 or none
 
@@ -100,12 +99,15 @@ class Decided:
     def _settle(self, pmf: NDArray[np.float64]) -> None:
         """Undoes rounding. What is exact stays as it is, to the bit."""
         total = _check_pmf(pmf, len(self.actions))
+        logged = float(pmf[self.chosen])
         if abs(total - 1.0) > _EXACT:
             pmf = pmf / total
             object.__setattr__(self, "pmf", pmf)  # frozen
         own = min(float(pmf[self.chosen]), 1.0)
         off = abs(own - self.propensity)
-        if _EXACT * self.propensity < off <= CLOSE * self.propensity:
+        # Of very many actions both may be rounded alike, and far from what is exact: 0.0003 of 3,000.
+        near = min(off, abs(logged - self.propensity))
+        if off > _EXACT * self.propensity and near <= CLOSE * self.propensity:
             object.__setattr__(self, "propensity", own)
 
     @property
@@ -175,7 +177,7 @@ def probability(value: float, what: str) -> float:
     Raises:
         ValueError: it is not in (0, 1].
     """
-    if not 0.0 < value <= 1.0 + _ROUNDING:  # NaN compares false
+    if not 0.0 < value <= 1.0 + tolerance(1):  # NaN compares false
         raise ValueError(
             f"{what} is {value}: must be in (0, 1], the probability with which the action was drawn"
         )
@@ -187,7 +189,7 @@ def _check_pmf(pmf: NDArray[np.float64], count: int) -> float:
     if pmf.shape != (count,):
         raise ValueError(f"the pmf has {pmf.shape} entries for {count} actions")
     lowest, total = float(pmf.min()), float(pmf.sum())
-    if not (lowest >= 0.0 and abs(total - 1.0) <= _ROUNDING):
+    if not (lowest >= 0.0 and abs(total - 1.0) <= tolerance(count)):
         raise ValueError(
             f"the pmf's least entry is {lowest}, its sum {total}: must be >= 0 and 1; give the probabilities of all actions"
         )

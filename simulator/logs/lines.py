@@ -13,7 +13,7 @@ from simulator.logs.events import LogFormatError, Skipped
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from simulator.logs.events import Event
@@ -69,16 +69,21 @@ class Line(NamedTuple):
         return self.last and self.number > 1
 
 
-def lines(path: Path) -> Iterator[Line]:
+def lines(path: Path, opened: Callable[[BinaryIO], None] | None = None) -> Iterator[Line]:
     """The lines of a text file in UTF-8.
 
     A character that was cut at the very end of a file is left out.
+
+    Args:
+        opened: is given the file once it is open, before it is unpacked: where that stands tells how much has been read.
 
     Raises:
         LogFormatError: a line is not UTF-8, or the file is not all there (gzip).
     """
     number = 0
     with open_bytes(path) as file:
+        if opened is not None:
+            opened(getattr(file, "fileobj", file))  # gzip's own has the packed one
         for data in _read(path, file):
             number += 1
             last = not data.endswith(b"\n")
@@ -129,6 +134,8 @@ class FileLog:
 
     what = "line"
     """What is counted by the numbers in its messages, and by `Decided.at`."""
+    deadline, closed_to = 0.0, 1.0
+    """A decision is final before the next one is made: see `simulator.waiting.Windowed`."""
 
     def __init__(
         self, path: str | os.PathLike[str], reward_range: tuple[float, float] | None = None
@@ -136,10 +143,27 @@ class FileLog:
         self.path = Path(path)
         self.reward_range = reward_range
         self.counters: Counter[str] = Counter()
+        self._file: BinaryIO | None = None  # that was opened last
 
     @property
     def name(self) -> str:
         return str(self.path)
+
+    @property
+    def share(self) -> float | None:
+        """How much of the file the last pass has read, in [0, 1]; None where that is not known."""
+        if self._file is None:
+            return None
+        if self._file.closed:
+            return 1.0
+        return min(1.0, self._file.tell() / max(1, self.path.stat().st_size))
+
+    def lines(self) -> Iterator[Line]:
+        """Of the file, which is noted as it is read."""
+        return lines(self.path, self._note)
+
+    def _note(self, file: BinaryIO) -> None:
+        self._file = file
 
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()

@@ -8,6 +8,7 @@ still open at the end) comes once. What was open at the beginning of a trimmed l
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 
 from rankd.v1 import log_pb2 as pb
@@ -66,6 +67,17 @@ class RankdLog:
         self.counters: Counter[str] = Counter()
         self._source = source
         self._range: tuple[float, float] | None = None
+        self._fold: _Replay | None = None  # of the pass that began last
+
+    @property
+    def deadline(self) -> float:
+        """Log clock in microseconds, by which the last of the windows that were opened so far closes: see `simulator.waiting.Windowed`."""
+        return inf if self._fold is None else self._fold.deadline
+
+    @property
+    def closed_to(self) -> float:
+        """Log clock in microseconds, up to which what the windows held has been given."""
+        return -inf if self._fold is None else self._fold.closed_to
 
     @property
     def reward_range(self) -> tuple[float, float] | None:
@@ -91,7 +103,7 @@ class RankdLog:
 
     def __iter__(self) -> Iterator[Event]:
         self.counters = Counter()
-        fold = _Replay(self._source, self.app)
+        fold = self._fold = _Replay(self._source, self.app)
         settings = None
         try:
             for event in fold.events():
@@ -134,16 +146,31 @@ def _refused(name: str, error: LogError) -> LogFormatError:
 class _Replay(JoinFold):
     """The joining fold, which also hands out decisions when they come."""
 
+    deadline = 0
+    closed_to = -1
+
     def events(self) -> Iterator[Event]:
         """To be iterated once. Raises LogError: the log cannot be read on."""
         base = self.version
         for record in self._source.records(base):
+            due = self.clock.due_us
             self.step(record)
             closed, self._closed = self._closed, []
             if record.kind == pb.KIND_DECISION and record.app == self.app:
+                self._opened()
                 yield from decisions(record)
             for joined in closed:
                 yield from final(self._source.read(joined.at), joined.rewards, base)
+            # These two close no window: see AppFold.step. Any other closes those that were due before it, or more.
+            if record.app in ("", self.app) and record.kind not in (pb.KIND_CONFIG, pb.KIND_EPOCH):
+                self.closed_to = due
+
+    def _opened(self) -> None:
+        """Notes how long the window of a decision may be open. An earlier one may be longer, if settings have changed."""
+        if self.joiner is not None:
+            rules = self.joiner.rules
+            ends = self.clock.now_us + rules.wait_us + rules.lateness_us
+            self.deadline = max(self.deadline, ends)
 
 
 def final(record: LogRecord, rewards: Mapping[int, float], base: int) -> Iterator[Event]:

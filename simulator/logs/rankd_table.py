@@ -13,8 +13,9 @@ import numpy as np
 
 from simulator.logs.batches import parquet_columns, parquet_rows
 from simulator.logs.events import Decided, LogFormatError, Matured, probability
-from simulator.logs.lines import FileLog, line
+from simulator.logs.lines import line
 from simulator.logs.named import Named, encode_all
+from simulator.logs.parquet_file import ParquetFile
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +35,7 @@ class ExportedRow(dict[str, Any]):
     """A row of such a file, by column: a type of its own, since other tables may have columns of the same names."""
 
 
-class RankdTableLog(FileLog):
+class RankdTableLog(ParquetFile):
     """A Parquet export of rankd: see `events.Log`. `Decided.raw` is an ExportedRow.
 
     Args:
@@ -65,7 +66,7 @@ class RankdTableLog(FileLog):
 
     def events(self) -> Iterator[Event]:
         app = self.app
-        for number, row in parquet_rows(self.name):
+        for number, row in self.counted(parquet_rows(self.name)):
             with line(self.name, number, self.what):
                 if self.app is None and app not in (None, row["app"]):
                     raise ValueError(

@@ -18,8 +18,9 @@ import numpy as np
 
 from simulator.logs.batches import parquet_columns, parquet_rows
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, lines
+from simulator.logs.lines import FileLog, line
 from simulator.logs.named import Named, encode_all
+from simulator.logs.parquet_file import ParquetFile
 from simulator.logs.shapes import encode
 from simulator.logs.times import microseconds
 
@@ -147,20 +148,34 @@ class TableLog(FileLog):
             )
         named = {columns.action, columns.reward, *columns.pmf.values(), *(columns.context or ())}
         named.update(name for name in (columns.key, columns.time) if name is not None)
-        if columns.propensity is not None and not columns.pmf:
-            named.add(columns.propensity)
-        missing = sorted(named.difference(header))
-        if missing or (columns.propensity is None and not columns.pmf):
-            what = ", ".join(missing) or "a propensity or pmf"
-            raise LogFormatError(
-                f"{self.name}: no column {what}; it has {', '.join(header) or 'none'}. Say which is what with Columns "
-                "(--columns); without the probability of what was done nothing can be estimated"
-            )
+        self._check(header)
         if columns.pmf and columns.actions and set(columns.actions) != set(columns.pmf):
             raise LogFormatError(f"{self.name}: Columns.pmf must have a column for each action")
         if columns.context is not None:
             return list(columns.context)
         return [name for name in header if name not in named | {columns.propensity}]
+
+    def _check(self, header: list[str]) -> None:
+        """Refuses a table that lacks a column."""
+        columns = self.columns
+        roles = {"action": columns.action}
+        if columns.propensity is not None and not columns.pmf:
+            roles["propensity"] = columns.propensity
+        roles["reward"] = columns.reward
+        roles |= {what: name for what in ("key", "time") if (name := getattr(columns, what))}
+        missing = [what for what, name in roles.items() if name not in header]
+        others = sorted({*columns.pmf.values(), *(columns.context or ())}.difference(header))
+        if not missing and not others and (columns.pmf or columns.propensity is not None):
+            return
+        named = [name if (name := roles[what]) == what else f"{name} ({what})" for what in missing]
+        what = ", ".join(named + others) or "a propensity or pmf"
+        found = f"{self.name}: no column {what}; it has {', '.join(header) or 'none'}. Say which is what with --columns "
+        found += (
+            f"{','.join(f'{what}=NAME' for what in missing) or 'WHAT=NAME'} (in Python Columns)"
+        )
+        if "propensity" in missing or not (missing or others):
+            found += "; without the probability of what was done nothing can be estimated"
+        raise LogFormatError(found)
 
     def _ids(self) -> list[str]:
         columns = self.columns
@@ -182,6 +197,11 @@ class TableLog(FileLog):
                 numeric[name] = name not in self.columns.categorical and _is_number(value)
             if numeric[name]:
                 names.append(name)
+                if not _is_number(value):
+                    raise ValueError(
+                        f"column {name}: {value!r} is no number, as the first cell is; if they are names, say so: "
+                        f"--columns categorical={name}, in Python Columns(categorical=[...])"
+                    )
                 numbers.append(_number(row, name))
             else:
                 categories.append((name, str(value)))
@@ -240,12 +260,12 @@ class CsvLog(TableLog):
 
     def _text(self) -> Iterator[str]:
         self._ending = False
-        for each in lines(self.path):
+        for each in self.lines():
             self._ending = each.unfinished
             yield each.text
 
 
-class ParquetLog(TableLog):
+class ParquetLog(ParquetFile, TableLog):
     """A Parquet file of plain columns.
 
     Raises:
@@ -256,7 +276,7 @@ class ParquetLog(TableLog):
         return parquet_columns(self.name)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        return parquet_rows(self.name)
+        return self.counted(parquet_rows(self.name))
 
 
 def _empty(value: object) -> bool:
@@ -278,7 +298,5 @@ def _number(row: Row, name: str) -> float:
     if type(value) is float:  # most are
         return value
     if not _is_number(value):
-        raise ValueError(
-            f"column {name}: {value!r} is no number; Columns.categorical has columns of names"
-        )
+        raise ValueError(f"column {name}: {value!r} is no number")
     return float(value)  # type: ignore[arg-type]  # a str, int or float by now

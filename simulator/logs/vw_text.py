@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.logs.events import Decided, Matured, Skipped, probability
-from simulator.logs.lines import FileLog, line, lines
+from simulator.logs.lines import FileLog, line
 from simulator.logs.named import Named, encode_all
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class VwTextLog(FileLog):
 
     def events(self) -> Iterator[Event]:
         example = _Example(1)
-        for each in lines(self.path):
+        for each in self.lines():
             text = each.text.rstrip("\r\n")
             if not text.strip():
                 yield from self._finish(example)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from simulator.evaluation import ONE_LOOK
 from simulator.reports import words
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ def markdown(report: ReportInput) -> str:
     for policy in report.policies:
         lines += [row(cells) for cells in _cells(policy)]
     lines += ["", *(f"- {plain(policy.name)}: {plain(words.headline(policy, report))}" for policy in report.policies)]  # fmt: skip
-    lines += ["", f"Intervals are at {report.level}. ESS: effective sample size, in rows.", ""]
+    note = f"Intervals are at {report.level}. ESS: effective sample size, in rows."
+    if any(policy.evaluation.vs_logged.interval.endswith(ONE_LOOK) for policy in report.policies):
+        note += f" Differences have Student's t, {ONE_LOOK}."
+    lines += ["", note, ""]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from rankd.commands.replay_show import show
 from server.exports.jsonl import write_jsonl
+from server.fold.envelope import seal
 from simulator.replay import Pass
 from tests.cli.conftest import rankd
 from tests.exports.memory_log import MemoryLog, settings
@@ -317,3 +318,40 @@ def test_a_log_whose_policy_learned_is_not_cross_fitted(export: Path) -> None:
     shown = rankd("replay", str(export), *given)
     assert shown.code == 2
     assert "learned while it logged" in shown.err
+
+
+def test_an_app_of_a_log_without_apps_is_refused(table: Path) -> None:
+    for command in (("replay", "--policy", "uniform"), ("validate",), ("tune", "--policy", "ucb1")):
+        shown = rankd(command[0], str(table), *command[1:], "--app", "shop")
+        assert shown.code != 0
+        said = shown.out + shown.err
+        assert (
+            f"--app shop: {table} has no apps, only a log of rankd's own has; leave --app out"
+            in said
+        )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_saved_model_that_knows_nothing_of_the_log_says_so(tmp_path: Path, known: bool) -> None:
+    log = MemoryLog(settings("shop"))
+    for i in range(60):
+        made = log.rank(f"e{i}", actions=["a", "b", "c"], numbers={"age": i % 7})
+        log.reward(f"e{i}", float(made.action_ids[made.ranking[0]] == "b"))
+        log.tick()
+    (saved, *_) = log.saved["shop"].values()
+    model = tmp_path / "model.ckpt"
+    model.write_bytes(seal(saved))
+    ids = "abc" if known else "xyz"
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{i % 5},{ids[i % 3]},{1 / 3},{i % 2}\n" for i in range(600))
+    path.write_text(f"age,action,propensity,reward\n{rows}")
+    # --app says which model, so it is not refused
+    asked = ("--policy", str(model), "--policy", "uniform", "--app", "shop")
+    shown = rankd("replay", str(path), *asked, "--json")
+    assert shown.code == 0, shown.err
+    one, uniform = json.loads(shown.out.splitlines()[-1])["policies"]
+    doubt = "decides here as one that has learned nothing"
+    assert (f"note: --policy {model}: the saved model {doubt}" in shown.err) is not known
+    for each in (*one["estimators"].values(), one["vs_logged"]):
+        assert (doubt in each["reason"]) is not known
+    assert doubt not in json.dumps(uniform)

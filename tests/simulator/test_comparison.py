@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from simulator import ArraysLog, Opened, compare, live, tune
+from simulator.logs.rankd_log import RankdLog
+from simulator.logs.served import ServedLog
+from simulator.served import AsServed
+from simulator.trained_as_served import TrainedAsServed
+from tests.exports.memory_log import MemoryLog, settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from simulator.targets import Target
 
 N = 600
 MOSTLY_THE_FIRST = np.tile([0.998, 0.002], (N, 1))
@@ -47,6 +54,38 @@ def test_nothing_is_compared_with_a_refused_policy(force: bool) -> None:
 def test_every_policy_but_the_first_is_compared_with_it() -> None:
     found = compare(ArraysLog(arrays(1)), ["uniform", "linucb", "epsilon_greedy"])
     assert [result.vs_first is None for result in found.results] == [True, False, False]
+
+
+def test_differences_say_that_they_are_for_one_look_where_estimates_are_not() -> None:
+    found = compare(
+        ArraysLog(arrays(1)),
+        ["uniform", "linucb"],
+        estimators=["ips"],
+        reward_range=(0.0, 1.0),
+        interval="confidence_sequence",
+    )
+    (_, told) = found.to_dict()["policies"]
+    assert told["estimators"]["ips"]["interval"] == "confidence sequence"
+    for name in ("vs_logged", "vs_first"):
+        assert told[name]["interval"] == "Student t, for one look, not for peeking"
+    assert "Student t, for one look, not for peeking" in found.html()
+    assert "Differences have Student's t, for one look, not for peeking." in found.markdown()
+    plainly = compare(ArraysLog(arrays(1)), ["uniform", "linucb"], reward_range=(0.0, 1.0))
+    assert "peeking" not in plainly.html() + plainly.markdown()
+
+
+def test_each_number_says_what_it_is_of() -> None:
+    found = compare(
+        ArraysLog(arrays(1)),
+        ["uniform", "epsilon_greedy"],
+        estimators=["dros", "dr", "dm"],
+        estimand="frozen",
+    )
+    first, second = found.to_dict()["policies"]
+    counts = {name: each["n"] for name, each in second["estimators"].items()}
+    assert counts == {"dros": 0.7 * N, "dr": N, "dm": N}  # a setting is chosen on the others
+    assert (first["vs_logged"]["estimator"], first["vs_logged"]["n"]) == ("dros", 0.7 * N)
+    assert (second["vs_first"]["estimator"], second["vs_first"]["n"]) == ("dros", None)  # refused
 
 
 def test_dm_has_a_value_and_no_interval() -> None:
@@ -99,3 +138,56 @@ def test_the_same_from_python_as_from_the_command() -> None:
     assert row["estimand"] == "online"
     assert row["lives"] == 2
     assert row["estimators"]["rejection"]["low"] < row["estimators"]["rejection"]["value"]
+
+
+def slates(count: int = 400) -> MemoryLog:
+    """Decisions of two slots by a uniform policy, whose second action pays."""
+    log = MemoryLog(settings("shop", policy={"type": "uniform"}, min_exploration=1.0))
+    for i in range(count):
+        made = log.rank(f"e{i}", slot_ids=["top", "side"])
+        for slot, k in zip(("top", "side"), made.ranking, strict=False):
+            log.reward(f"e{i}", float(made.action_ids[k] == "b"), slot)
+        log.tick()
+    log.tick(20)
+    return log
+
+
+def test_whole_slates_are_compared_too() -> None:
+    found = compare(RankdLog(slates()), ["uniform", "linucb"], estimators=["sips", "rips"])
+    uniform, linucb = (result.evaluation for result in found.results)
+    assert found.reward_range == (-2.0, 2.0)
+    assert found.found.matured == 400
+    assert list(uniform.estimators) == ["sips", "rips"]
+    assert uniform.vs_logged.value == pytest.approx(0.0, abs=1e-9)
+    assert linucb.estimators["rips"].value is not None
+    assert [row["policy"] for row in found.to_dict()["policies"]] == ["uniform", "linucb"]
+    assert "sips" in found.markdown()
+
+
+def test_what_ran_is_compared_with_what_could_have_run_in_its_place() -> None:
+    log = ServedLog(slates(150))
+    policies: list[str | Target] = [AsServed(), TrainedAsServed("linucb", {"type": "linucb"}, log)]
+    ran, other = compare(log, policies, estimators=["ips"]).results
+    assert ran.evaluation.estimators["ips"].value == pytest.approx(1 / 3, abs=0.1)
+    assert other.vs_first is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"estimand": "online"}, "simulator.live"),
+        ({"estimand": "as_served"}, "TrainedAsServed"),
+        ({"estimand": "lucky"}, "known are trained_on_log, frozen"),
+        ({"estimators": ["sips", "ips"]}, "one kind at a time"),
+        ({"estimators": ["sips"], "cross_fit": 3}, "learns on the way"),
+        ({"estimators": ["sips"], "interval": "martingale"}, "normal and bootstrap"),
+        ({"estimators": ["luck"]}, "known are ips, .*sips"),
+        ({"policies": ["linucb:alpah=1"]}, "^policy linucb:alpah=1: "),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_compared_is_refused_with_what_can(
+    asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(ArraysLog(arrays(1)), **{"policies": ["uniform"], **asked})

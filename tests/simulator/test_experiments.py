@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from simulator.environments import environment_of
 from simulator.experiments import Opened, Play, StoreError, data_digest, digest_of, run, survey
 from simulator.experiments.code import code_version
 from simulator.logs import ArraysLog, Decided
-from tests.server.harness import REPOSITORY
+from tests.server.harness import REPOSITORY, eventually
 from tests.simulator.test_replay import Listed
 
 if TYPE_CHECKING:
@@ -84,6 +85,22 @@ def test_joblibs_configuration_decides_where() -> None:
         assert run(TRIALS[:2]) == run(TRIALS[:2], jobs=1)
 
 
+def test_a_backend_that_gives_lists_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray's does. What is finished is kept on the way all the same."""
+    whole = joblib.Parallel
+
+    def lists(*, n_jobs: int | None, return_as: str = "list") -> Any:
+        if return_as != "list":
+            raise ValueError("does not support return_as")
+        return whole(n_jobs=n_jobs, return_as=return_as)
+
+    monkeypatch.setattr(joblib, "Parallel", lists)
+    monkeypatch.setattr(sys.modules["simulator.experiments.run"], "_LIST", 2)
+    seen: list[float] = []
+    assert run(TRIALS, folder=tmp_path, progress=seen.append) == run(TRIALS, jobs=1)
+    assert seen == list(range(len(TRIALS) + 1))
+
+
 def test_on_a_dask_cluster() -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -93,6 +110,23 @@ def test_on_a_dask_cluster() -> None:
     ):
         assert run([Where()])[0]["process"] != os.getpid()
         assert run(TRIALS) == run(TRIALS, jobs=1)
+
+
+@pytest.mark.filterwarnings("ignore::Warning")  # Ray's own
+def test_on_a_ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else it leaves a token in the home folder
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.util.joblib").register_ray()
+    here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # where this module is
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here}
+    )
+    try:
+        with joblib.parallel_config(backend="ray", n_jobs=2):
+            assert run([Where()])[0]["process"] != os.getpid()
+            assert run(TRIALS, folder=tmp_path) == run(TRIALS, jobs=1)
+    finally:
+        ray.shutdown()
 
 
 def test_a_run_goes_on_where_it_failed(tmp_path: Path) -> None:
@@ -288,6 +322,58 @@ def test_killed_and_resumed_it_is_what_it_would_have_been(tmp_path: Path) -> Non
     whole = results.read_bytes()
     assert whole.startswith(kept)  # what was there was not done again
     assert whole.count(b"\n") == 12
+
+
+@dataclass(frozen=True)
+class Long:
+    """Says which process it runs in, and takes as long as it is let."""
+
+    folder: Path
+    number: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+    def run(self, progress: Callable[[float], None] | None = None) -> dict[str, Any]:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(300)
+        return {}
+
+
+_LONG = """
+import sys
+from pathlib import Path
+from simulator.experiments import run
+from tests.simulator.test_experiments import Long
+run([Long(Path(sys.argv[1]), n) for n in range(2)], jobs=2)
+"""
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """Which is killed alone, as by the system when memory runs out."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LONG, str(tmp_path)], cwd=REPOSITORY, start_new_session=True
+    )
+    try:
+        eventually("both workers to be at work", lambda: len(list(tmp_path.iterdir())) == 2)
+        workers = [int(path.name) for path in tmp_path.iterdir()]
+        assert all(alive(worker) for worker in workers)
+        process.kill()
+        process.wait()
+        eventually("the workers to end", lambda: not any(map(alive, workers)))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_two_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def refused(form: Format, data: bytes, folder: Path, gz: bool = False) -> str:
     return message
 
 
+@pytest.mark.parametrize("gz", [False, True])
+@each_format
+def test_a_file_tells_how_much_of_it_was_read(form: Format, gz: bool, tmp_path: Path) -> None:
+    if gz and not form.text:
+        return
+    log = opened(form, form.write(rows(1_500)), tmp_path, gz)
+    if not isinstance(log, FileLog):
+        return
+    for _ in range(2):
+        shares = [log.share for event in log if isinstance(event, Matured)]
+        known = [share for share in shares if share is not None]
+        assert len(known) == len(shares) == 1_500
+        assert known == sorted(known)
+        assert 0.0 <= known[0] <= known[-1] <= 1.0
+        assert (
+            gz or known[0] < 0.5 < known[-10]
+        )  # what is packed is so small that it is read at once
+        assert log.share == 1.0
+
+
 def test_every_reader_is_asked() -> None:
     readers = {
         found

@@ -113,6 +113,21 @@ def test_what_is_counted_and_passed_over(tmp_path: Path) -> None:
     assert log.counters[Skipped.DANGLING] == 1  # counted anew, not added up
 
 
+def test_an_object_about_no_decision_is_a_checkpoint(tmp_path: Path) -> None:
+    checkpoint = {"_checkpoint": True, "Timestamp": "2020-01-01T00:00:00Z"}
+    log = write(tmp_path / "log", checkpoint, CB, checkpoint)
+    assert [type(event) for event in log] == [Decided, Matured]
+    assert log.counters == {Skipped.NOT_AN_OBJECT: 2}
+    nothing = write(tmp_path / "other.json", changed(_skipLearn=True), checkpoint)
+    assert not list(nothing)
+
+
+def test_a_file_of_other_objects_is_no_dsjson(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.json", "", {"user": 1}, {"user": 2})
+    with pytest.raises(LogFormatError, match=r"log\.json, line 2: neither a decision"):
+        list(log)
+
+
 def test_dropped_lines_give_weight_to_those_that_are_left(tmp_path: Path) -> None:
     assert only(write(tmp_path / "log", changed(pdrop=0.75))).weight == 4.0
 
@@ -214,7 +229,7 @@ def test_a_bad_line_is_refused_with_its_place(
     [
         "{",
         '{"_label_cost": NaN}',
-        "{}",
+        '{"EventId": "e"}',
         '{"a":' * 100_000,
         json.dumps(CB).replace("-1", "1e999"),
     ],

@@ -14,6 +14,7 @@ from policies.features import NO_FEATURES, encode_actions
 from simulator.evaluation import Evaluation, evaluate
 from simulator.logs import ArraysLog, Decided
 from simulator.replay import replay
+from simulator.sample import Sample
 
 THREE = encode_actions(["a", "b", "c"], [])
 
@@ -119,3 +120,25 @@ def test_an_exact_pmf_is_not_touched() -> None:
     mu = np.array([0.25, 0.25, 0.5])
     made = Decided("e", 0, NO_FEATURES, THREE, 2, mu, 0.5)
     assert made.pmf is mu
+
+
+@pytest.mark.parametrize("count", [60, 700, 3_000])
+def test_many_actions_rounded_to_four_digits_are_a_pmf(count: int) -> None:
+    """Each is off by half a unit of the last digit at most: 60 of 0.0167 are 1.002, 3,000 of 0.0003 are 0.9."""
+    p = round(1 / count, 4)
+    actions = encode_actions([str(k) for k in range(count)], [])
+    found = Decided("e", 0, NO_FEATURES, actions, 0, np.full(count, p), p)
+    assert found.pmf is not None
+    assert found.pmf.tolist() == pytest.approx([1 / count] * count)
+    assert found.propensity == pytest.approx(1 / count)
+    pmfs = np.full((2, count), p)
+    assert len(Sample.of_pmfs([1.0, 0.0], [0, 1], pi=pmfs, mu=pmfs)) == 2
+
+
+def test_what_so_many_roundings_cannot_have_done_is_refused() -> None:
+    actions = encode_actions([str(k) for k in range(60)], [])
+    with pytest.raises(ValueError, match=r"its sum 1\.01"):
+        Decided("e", 0, NO_FEATURES, actions, 0, np.full(60, 1.01 / 60), 1.01 / 60)
+    many = encode_actions([str(k) for k in range(20_000)], [])
+    with pytest.raises(ValueError, match="its sum 0"):
+        Decided("e", 0, NO_FEATURES, many, 0, np.zeros(20_000), 1.0)

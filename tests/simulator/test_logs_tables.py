@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,25 @@ def test_actions_that_were_never_taken_can_be_named(tmp_path: Path) -> None:
         list(write(tmp_path / "log.csv", TEXT, Columns(actions=["a"])))
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(key="id"), "no column id (key); it has age, country, action, propensity, reward. Say which is what with --columns key=NAME (in"),
+        (Columns(time="at"), "no column at (time); it has age, "),
+        (Columns(action="arm"), "no column arm (action); it has age, "),
+        (Columns(propensity="p"), "no column p (propensity); it has .*; without the probability"),
+        (Columns(propensity=None), "no column a propensity or pmf; it has"),
+    ],
+    ids=["key", "time", "two", "propensity", "none"],
+)  # fmt: skip
+def test_a_column_that_is_not_there_is_named_with_those_that_are(
+    columns: Columns, message: str, tmp_path: Path
+) -> None:
+    pattern = re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(LogFormatError, match=pattern):
+        list(write(tmp_path / "log.csv", TEXT, columns))
+
+
 @pytest.mark.parametrize("left", ["0.33", "0.", "0", "x"])
 def test_a_last_line_cut_within_its_last_cell_is_counted(left: str, tmp_path: Path) -> None:
     """The row has all its cells, so only what the last one says can tell that it was cut."""
@@ -112,7 +132,10 @@ def test_a_last_line_cut_within_its_last_cell_is_counted(left: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("x,NL,a,0.5,1", "column age: 'x' is no number; Columns.categorical"),
+        (
+            "x,NL,a,0.5,1",
+            "column age: 'x' is no number, as the first cell is; .*--columns categorical=age",
+        ),
         ("1,NL,a,0,1", "the propensity is 0.0"),
         ("1,NL,a,,1", "column propensity: '' is no number"),
         ("1,NL,a,0.5,nan", "the reward is nan"),

@@ -17,8 +17,9 @@ from simulator.logs import Decided, LogFormatError, Matured
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
 from simulator.replay import replay
-from simulator.served import AsServed, TrainedAsServed
+from simulator.served import AsServed
 from simulator.targets import Trained
+from simulator.trained_as_served import TrainedAsServed
 from tests.exports.conftest import fill
 from tests.exports.memory_log import MemoryLog
 from tests.server.scribe import SETTINGS, Scribe

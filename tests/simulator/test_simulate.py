@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import typer
 
-from policies import ModelSpec
+from policies import ModelSpec, PolicyError
 from policies.features import NO_FEATURES, encode_actions
 from rankd.commands.datasets import datasets
 from rankd.commands.simulate import simulate as command
@@ -47,6 +47,16 @@ def test_one_seed_gives_one_result_to_the_bit() -> None:
         assert a.reward.tobytes() == b.reward.tobytes()
         assert a.regret.tobytes() == b.regret.tobytes()
         assert a.reward.tobytes() != c.reward.tobytes()
+
+
+def test_a_policy_may_be_spelled_as_on_the_command_line() -> None:
+    world = environment_of("logistic")
+    built = ModelSpec({"type": "linucb", "alpha": 0.5}, reward_range=world.reward_range)
+    spelled, given = simulate(world, ["linucb:alpha=0.5", ("built", built)], 50, 1)
+    assert (spelled.policy, given.policy) == ("linucb:alpha=0.5", "built")
+    assert spelled.reward.tobytes() == given.reward.tobytes()
+    with pytest.raises(PolicyError, match=r"^policy linucb:alpah=1: "):
+        simulate(world, ["linucb:alpah=1"], 1, 1)
 
 
 def test_a_policy_fares_the_same_whoever_else_plays() -> None:
@@ -189,3 +199,14 @@ def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
         datasets("iris", None, False)
     assert "is no log" in capsys.readouterr().err
+
+
+def test_the_list_of_data_sets_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert datasets(None, None, False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if "…" in line or len(line) > 80]
+    assert len(lines) < 50
+    assert "digits, iris, wine, breast_cancer: inside scikit-learn" in "\n".join(lines)

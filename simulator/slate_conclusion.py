@@ -1,4 +1,4 @@
-"""`rankd replay` with estimators for slates: what whole slates would have earned."""
+"""What whole slates would have earned: a pass with estimators for slates, and what it comes to, as `simulator.conclusion` has it for slots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from simulator.conclusion import Result
 from simulator.estimators.slates import SLATE_ESTIMATORS, PseudoInverse
 from simulator.replay import Pass, Replayed
-from simulator.slate_evaluation import evaluate_slates, slate_difference
+from simulator.slate_evaluation import INTERVALS_OF_SLATES, evaluate_slates, slate_difference
 from simulator.slates import SlatePass, replay_slates
 
 if TYPE_CHECKING:
@@ -18,12 +18,34 @@ if TYPE_CHECKING:
     from simulator.targets import Target
 
 
+def check_slates(estimators: Sequence[str], cross_fit: int | None, interval: str | None) -> None:
+    """Refuses what does not go with estimators of slates.
+
+    Raises:
+        ValueError: some of them take a single slot, or there are cross-fitting or an interval that slates do not have.
+    """
+    other = [each for each in estimators if each not in SLATE_ESTIMATORS]
+    if other:
+        slates = next(each for each in estimators if each in SLATE_ESTIMATORS)
+        raise ValueError(
+            f"estimator {slates} takes a slate for a row, {other[0]} a single slot; ask for one kind at a time"
+        )
+    if cross_fit is not None:
+        raise ValueError(
+            f"cross-fitting: not with estimator {estimators[0]}; its model learns on the way"
+        )
+    if interval not in (None, *INTERVALS_OF_SLATES):
+        raise ValueError(
+            f"interval {interval}: slates have {' and '.join(INTERVALS_OF_SLATES)} only"
+        )
+
+
 def replayed_slates(
     log: Log,
     targets: Sequence[Target],
     estimators: Sequence[str],
     fitting: Fitting,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] | None,
 ) -> SlatePass:
     """One pass, with a reward model where an estimator needs it.
 
