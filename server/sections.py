@@ -178,6 +178,11 @@ class ServerConfig(Section):
         ge=1,
         description="Requests that one worker works on at a time; more are RESOURCE_EXHAUSTED.",
     )
+    max_delay: Duration = Field(
+        timedelta(milliseconds=500),
+        description="Longest time that calls may wait for their turn. While it is longer, new ones are RESOURCE_EXHAUSTED and told when "
+        "to come again.",
+    )
     journal_timeout: Duration = Field(
         timedelta(seconds=5),
         description="Longest wait for the journal before a call is UNAVAILABLE.",

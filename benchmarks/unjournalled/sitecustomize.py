@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # As long as a real one's: a folder's UUID and an incarnation.
 _NODE = "00000000-0000-4000-8000-000000000000.1760000000"
 
+
 class InstantJournal(client.JournalClient):
     """Acknowledges at once what nobody writes."""
 

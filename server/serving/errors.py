@@ -37,7 +37,15 @@ class FailedPreconditionError(ServiceError):
 
 
 class ResourceExhaustedError(ServiceError):
-    """Too much at once, or no room left to log. Nothing was logged. Retry later."""
+    """Too much at once, or no room left to log. Nothing was logged. Retry later.
+
+    Args:
+        retry_after: seconds after which it may be tried again; None where that cannot be known.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UnavailableError(ServiceError):

@@ -41,6 +41,8 @@ log = structlog.get_logger("service")
 
 # Decisions of a batch between two turns of the event loop: about 5 ms, which is how long others may have to wait.
 _TURN = 16
+# When to come again where as many calls wait for the journal as may: about what it takes to write them (seconds).
+_RETRY_SECONDS = 0.2
 
 
 class DecisionService:
@@ -50,6 +52,7 @@ class DecisionService:
         clock_us: the time now, microseconds since 1970.
         tasks: owns what outlives a call: telling the log that a reply could not be delivered.
         lookup: knows decisions of other servers that share the log, if there are any.
+        overload: where there is too much to do, the seconds after which a call may come again; else None.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class DecisionService:
         tasks: asyncio.TaskGroup,
         clock_us: Callable[[], int],
         lookup: DecisionLookup | None = None,
+        overload: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._limits = config.limits
         self._max_in_flight = config.server.max_in_flight
@@ -70,6 +74,7 @@ class DecisionService:
         self._tasks = tasks
         self._clock_us = clock_us
         self._lookup = lookup
+        self._overload = overload
 
     async def rank(self, request: api.RankRequest) -> api.RankReply:
         """Decides one event, or returns the stored decision of a retried one.
@@ -181,8 +186,11 @@ class DecisionService:
             raise InvalidArgumentError(
                 field, f"has {count} entries; at most {self._limits.batch} are allowed"
             )
+        retry_after = self._overload()
+        if retry_after is not None:
+            raise ResourceExhaustedError("calls wait for too long; retry later", retry_after)
         if self._journal.in_flight >= self._max_in_flight:
-            raise ResourceExhaustedError("too many calls in flight; retry later")
+            raise ResourceExhaustedError("too many calls in flight; retry later", _RETRY_SECONDS)
 
     async def _find(self, asked: list[Asked], lookup: DecisionLookup) -> None:
         """Notes what other servers have decided. Ids that were made here are unknown to them."""
