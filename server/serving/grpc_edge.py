@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from server.serving.admin import AdminService
     from server.serving.service import DecisionService
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
