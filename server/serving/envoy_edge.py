@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from server.serving import connect
-from server.serving.errors import UnavailableError
 from server.serving.calls import Call, Calls, Stop
+from server.serving.errors import UnavailableError
 from server.serving.grpc_frames import (
     ACCEPTED,
     HEAD,
