@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rankd.decision import Decision, Slot
     from rankd.errors import RankdError
     from rankd.messages import RankArgs
+    from rankd.tls import TLS
 
 _LAZY = {
+    "TLS": "rankd.tls",
     "AsyncClient": "rankd.aio",
     "Client": "rankd.client",
     "Decision": "rankd.decision",
@@ -24,7 +26,7 @@ _LAZY = {
     "Slot": "rankd.decision",
 }
 
-__all__ = ["AsyncClient", "Client", "Decision", "RankArgs", "RankdError", "Slot"]
+__all__ = ["TLS", "AsyncClient", "Client", "Decision", "RankArgs", "RankdError", "Slot"]
 
 
 def __getattr__(name: str) -> Any:

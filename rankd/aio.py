@@ -112,7 +112,10 @@ class AsyncClient(ClientBase):
 
     def _open_channel(self) -> Any:
         self._loop = asyncio.get_running_loop()
-        return grpc.aio.insecure_channel(self.target, options=self._options)
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self.target, options=self._options)
+        credentials = self._tls.credentials()
+        return grpc.aio.secure_channel(self.target, credentials, options=self._options)
 
     async def _run(self, call: Call[T]) -> T:
         try:

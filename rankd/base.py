@@ -26,6 +26,8 @@ from rankd.v1.decisions_pb2_grpc import DecisionsStub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rankd.tls import TLS
+
 DefaultAction = Literal["first"] | Callable[[Sequence[str]], str]
 """A client's rule for default actions: the first eligible one, or what a function picks of the eligible ids."""
 
@@ -58,6 +60,7 @@ class ClientBase:
         default_action: DefaultAction | None = None,
         channels: int = 1,
         options: Sequence[tuple[str, Any]] = (),
+        tls: TLS | None = None,
     ) -> None:
         """A client of the service at `target`. It connects with its first call.
 
@@ -72,6 +75,7 @@ class ClientBase:
             channels: connections to open, used in turn. Where several server workers share a port the kernel gives each
                 connection to one of them, so one connection uses one worker.
             options: gRPC channel options, (name, value), on top of CHANNEL_OPTIONS or instead of one of them.
+            tls: how to trust the server, and to show who calls. None: nothing is encrypted.
 
         Raises:
             InvalidArgument: a setting that makes no sense.
@@ -95,6 +99,7 @@ class ClientBase:
         self._default_action = default_action
         self._channel_count = channels
         self._options = list({**dict(CHANNEL_OPTIONS), **dict(options)}.items())
+        self._tls = tls
         self._lock = Lock()
         self._channels: list[Any] = []
         self._stubs: Any = None

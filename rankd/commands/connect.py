@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from rankd.commands import fail
+from rankd.errors import InvalidArgument
+from rankd.tls import TLS
 from rankd.v1.admin_pb2_grpc import AdminStub
 from server.files import DataFolder
 
@@ -46,17 +48,49 @@ class Service:
     address: str | None = None
     data_dir: Path | None = None
     app: str = ""  # empty: its only one
+    tls: TLS | None = None
+
+    @classmethod
+    def of(
+        cls,
+        address: str | None,
+        data_dir: Path | None,
+        app: str,
+        ca: Path | None,
+        certificate: Path | None,
+        key: Path | None,
+    ) -> Service:
+        """What the options say; ends the command where they do not fit together."""
+        if ca is None:
+            if certificate is not None or key is not None:
+                fail("--certificate and --key need --ca, which says that the connection is by TLS")
+            return cls(address, data_dir, app)
+        try:
+            return cls(address, data_dir, app, TLS(ca, certificate, key))
+        except InvalidArgument as error:
+            fail(str(error))
+
+    def connect(self, target: str) -> grpc.Channel:
+        if self.tls is None:
+            return grpc.insecure_channel(target, options=_OPTIONS)
+        try:
+            credentials = self.tls.credentials()
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}")
+        return grpc.secure_channel(target, credentials, options=_OPTIONS)
 
 
 @contextmanager
 def admin(service: Service) -> Iterator[AdminStub]:
     """The service's Admin calls; one that fails ends the command with a message."""
     target = address_of(service.address, service.data_dir)
-    with grpc.insecure_channel(target, options=_OPTIONS) as channel:
+    with service.connect(target) as channel:
         try:
             yield AdminStub(channel)  # type: ignore[no-untyped-call]  # generated code
         except grpc.RpcError as error:
             code, details = error.code(), error.details() or ""
             if code == grpc.StatusCode.UNAVAILABLE and "onnect" in details:  # gRPC's own words
-                fail(f"no rankd answers at {target}: is it running there? (--address, --data-dir)")
+                fail(
+                    f"no rankd answers at {target}: is it running there? (--address, --data-dir; --ca where it speaks TLS)"
+                )
             fail(f"{target}: {code.name}: {details}")

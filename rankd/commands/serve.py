@@ -30,6 +30,13 @@ def serve(data_dir: Path, config: Path | None, given: dict[str, Any]) -> int:
         settings = load(path, {"server": overrides} if overrides else None)
     except ConfigError as error:
         fail(str(error), os.EX_CONFIG)
+    if settings.server.edge == "envoy":
+        from server.serving.envoy_process import EdgeMissingError, check_installed
+
+        try:
+            check_installed()
+        except EdgeMissingError as error:
+            fail(str(error), os.EX_CONFIG)
     logs.configure("supervisor")
     structlog.get_logger("serve").info(
         "configuration", file=str(path) if path else "none: every setting has its default"

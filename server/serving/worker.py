@@ -1,4 +1,4 @@
-"""A serving process: one event loop, one gRPC server, the newest models, a connection to the journal's writer."""
+"""A serving process: one event loop, one edge, the newest models, a connection to the journal's writer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import structlog
 
 from server.journal.client import JournalClient
 from server.serving.admin import AdminService
-from server.serving.grpc_edge import GrpcEdge
 from server.serving.models import Models
 from server.serving.service import DecisionService
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.config import Config
     from server.files import DataFolder
     from server.redis.lookup import Lookup
+    from server.serving.methods import Edge
 
 log = structlog.get_logger("worker")
 
@@ -35,13 +37,45 @@ def _now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def serve(config: Config, folder: DataFolder, port: int) -> None:
-    """Serves until SIGTERM, or until the supervisor is gone; then finishes running calls and returns."""
+async def serve_grpcio(config: Config, folder: DataFolder, port: int) -> None:
+    """Serves by grpc.aio until SIGTERM, or until the supervisor is gone; then finishes running calls and returns."""
+    from server.serving.grpc_edge import GrpcEdge  # loads grpc, which the other edge does without
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C: the supervisor decides
-    loop.add_reader(sys.stdin.fileno(), stopping.set)  # ends with the supervisor
+    stop_with_supervisor(stopping)
+    await serve(
+        config,
+        folder,
+        stopping,
+        lambda decisions, admin: GrpcEdge(config.server, port, decisions, admin),
+    )
+
+
+def stop_with_supervisor(stopping: asyncio.Event) -> None:
+    """Sets the event when the supervisor is gone: it holds the other end of standard input."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        stopping.set()
+
+    loop.add_reader(sys.stdin.fileno(), ended)
+
+
+async def serve(
+    config: Config,
+    folder: DataFolder,
+    stopping: asyncio.Event,
+    make_edge: Callable[[DecisionService | None, AdminService], Edge],
+) -> None:
+    """Serves until it is told to stop; then finishes running calls and returns.
+
+    Args:
+        make_edge: makes the way in, for these services; without the first where this worker answers operators only.
+    """
     apps = sorted(config.apps)
     models = Models(folder, apps, config.server.poll.total_seconds())
     journal = JournalClient(
@@ -54,7 +88,8 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
         async with asyncio.TaskGroup() as late:
             decisions = DecisionService(config, models, journal, late, _now_us, lookup)
             admin = AdminService(config, folder, decisions, journal, _now_us)
-            edge = GrpcEdge(config.server, port, decisions, admin)
+            # A learner's worker answers operators only.
+            edge = make_edge(decisions if config.server.role != "learner" else None, admin)
             running = [
                 background.create_task(models.run()),
                 background.create_task(journal.run()),
@@ -66,7 +101,6 @@ async def serve(config: Config, folder: DataFolder, port: int) -> None:
             # Not before: the edge starts as one that does not serve, and changes alone are told.
             reporting = background.create_task(_report_health(config, models, journal, edge))
             await stopping.wait()
-            loop.remove_reader(sys.stdin.fileno())
             log.info("draining")
             reporting.cancel()
             await edge.stop()
@@ -104,7 +138,7 @@ async def _journal_checked(config: Config, folder: DataFolder, stopping: asyncio
 
 
 async def _report_health(
-    config: Config, models: Models, journal: JournalClient, edge: GrpcEdge
+    config: Config, models: Models, journal: JournalClient, edge: Edge
 ) -> None:
     """SERVING while there are models and a journal."""
     since: float | None = None

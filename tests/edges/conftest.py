@@ -1,0 +1,41 @@
+"""A running service for each edge that there is. A new edge is one more value of `server.sections.Edge`, and is tested by that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+
+from server.sections import Edge
+from tests.server.conftest import pytest_runtest_makereport
+from tests.server.harness import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["pytest_runtest_makereport"]
+
+EDGES: tuple[str, ...] = get_args(Edge)
+LIMIT = 1 << 20  # bytes of the largest message
+CALLS = 100  # in flight
+
+
+def configured(edge: str, **server: Any) -> dict[str, Any]:
+    """The configuration of a service with this edge, and with two apps."""
+    return {
+        "server": {"edge": edge, "max_message_bytes": LIMIT, **server},
+        "apps": {"default": {}, "broken": {}},
+    }
+
+
+@pytest.fixture(scope="module", params=EDGES)
+def edge(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def service(edge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp(edge) / "data"
+    with Service(folder, configured(edge, max_in_flight=CALLS, journal_timeout="2s")) as running:
+        yield running

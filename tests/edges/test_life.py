@@ -1,0 +1,123 @@
+"""Starting and stopping with either edge: nothing that runs is cut off, nothing new is taken, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from rankd.v1 import decisions_pb2 as api
+from rankd.v1.decisions_pb2_grpc import DecisionsStub
+from tests.edges.conftest import configured
+from tests.server.harness import CALL, Service, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REQUEST = api.RankRequest(app="default", action_ids=["a", "b"])
+
+
+@pytest.fixture
+def running(edge: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(tmp_path / "data", configured(edge, workers=2)) as service:
+        yield service
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def well(service: Service, stub: Any) -> bool:
+    try:
+        return bool(stub.Rank(REQUEST, timeout=CALL))
+    except grpc.RpcError:
+        return False
+
+
+def test_a_stop_lets_calls_end_and_takes_no_new_ones(running: Service) -> None:
+    stub = running.decisions
+    stub.Rank(REQUEST, timeout=CALL)
+    running.signal("writer", signal.SIGSTOP)
+    call = stub.Rank.future(REQUEST, timeout=CALL)
+    stream = stub.RankStream(iter([REQUEST]), timeout=CALL)
+    threads = [call]
+    assert not threads[0].done()
+    running.terminate()
+    eventually("the workers to drain", lambda: running.tail().count('"draining"') == 2)
+
+    def refused() -> bool:
+        with pytest.raises(grpc.RpcError) as caught:
+            DecisionsStub(running.connect()).Rank(REQUEST, timeout=0.5)  # type: ignore[no-untyped-call]
+        return caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+    eventually("new calls to be refused", refused)
+    running.signal("writer", signal.SIGCONT)
+    assert call.result().action_id
+    assert [reply.error.code for reply in stream] == [0]
+    assert running.wait_stopped() == 0
+
+
+def test_a_stop_is_quick_where_nobody_calls(running: Service) -> None:
+    """Also with idle connections, and one that watches."""
+    from grpc_health.v1 import health_pb2
+
+    watch = running.health.Watch(health_pb2.HealthCheckRequest())
+    next(watch)
+    running.terminate()
+    assert running.wait_stopped() == 0
+    assert '"killed"' not in running.tail()
+
+
+def test_clients_come_back(running: Service) -> None:
+    """To another worker where theirs has died, and to the service where it was started anew."""
+    stub = running.decisions
+    for role in ("worker-0", "worker-1"):
+        running.kill9(role)
+        eventually("the client to be answered again", lambda: well(running, stub))
+    eventually("both workers to serve", lambda: running.tail().count('"serving"') >= 4)
+    running.kill_all()
+    running.launch()
+    eventually("the client to be answered again", lambda: well(running, stub))
+
+
+def test_nothing_outlives_the_supervisor(running: Service) -> None:
+    pids = running.pids()
+    children = [
+        child
+        for pid in pids.values()
+        if pid != pids["supervisor"]
+        for task in os.listdir(f"/proc/{pid}/task")
+        for child in open(f"/proc/{pid}/task/{task}/children").read().split()
+    ]
+    assert not children, "a worker is one process"
+    running.kill9("supervisor")
+    for pid in pids.values():
+        eventually(f"process {pid} to end", lambda pid=pid: gone(pid))
+
+
+def test_connections_are_spread_over_the_workers(running: Service) -> None:
+    """The kernel does it, so some of many connections come to each."""
+    stubs = [DecisionsStub(running.connect()) for _ in range(32)]  # type: ignore[no-untyped-call]
+    for stub in stubs:
+        stub.Rank(REQUEST, timeout=CALL)
+    inodes = {}
+    for name in ("worker-0", "worker-1"):
+        folder = f"/proc/{running.pids()[name]}/fd"
+        links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+        inodes[name] = {link for link in links if link.startswith("socket:")}
+    established = {
+        f"socket:[{fields[9]}]"
+        for fields in map(str.split, open("/proc/net/tcp"))
+        if fields[3] == "01" and fields[1].endswith(f":{running.port:04X}")
+    }
+    shares = [len(established & each) for each in inodes.values()]
+    assert sum(shares) >= 32
+    assert min(shares) >= 1
