@@ -87,7 +87,7 @@ def write(root: Path, world: World, events: int, seed: int = 1, close: bool = Fa
             now[0] += _SECOND_US
             numbers = range(first, min(first + world.events_per_second, events))
             made = [decisions.make(event, now[0]) for event in numbers]
-            due = waiting.popleft() if len(waiting) >= world.reward_after else []
+            due = waiting.popleft() if len(waiting) >= world.reward_after > 0 else []
             places, _ = store.append([[record for record, _ in made], [*due, _tick(now[0])]])
             if world.reward_after:
                 waiting.append([_reward(*each) for each in zip(made, places, strict=True)])
