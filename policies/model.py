@@ -23,9 +23,9 @@ from policies.new_actions import NewActions, new_actions_settings
 from policies.pack import pack, unpack
 from policies.policy import PolicyError
 from policies.registry import create, libraries, restore, settings_of
-from policies.standardise import Standardiser
+from policies.standardise import Standardiser, kernel
 from policies.sums import total
-from policies.types import ActionSet, Scored
+from policies.types import ActionSet, Interaction, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from policies.policy import Policy
-    from policies.types import Features, Interaction
+    from policies.types import Features
 
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
@@ -77,7 +77,8 @@ class ModelSpec:
             raise PolicyError(
                 f"drift.on: is residual, but {policy.name} expects no rewards that could be compared; choose reward"
             )
-        return Model(self, policy, Standardiser(), monitor, self._new_actions())
+        standardiser = Standardiser(kernel() if policy.compiles else None)
+        return Model(self, policy, standardiser, monitor, self._new_actions())
 
     def load(self, state: bytes) -> Model:
         """The model whose `state` this is.
@@ -101,7 +102,8 @@ class ModelSpec:
             monitor = Monitor.from_state(monitor.settings, self.reward_range, drift.tobytes())
         if new_actions is not None and counts is not None:
             new_actions = NewActions.from_state(new_actions.settings, counts.tobytes())
-        return Model(self, policy, Standardiser.from_arrays(arrays), monitor, new_actions)
+        standardiser = Standardiser.from_arrays(arrays, kernel() if policy.compiles else None)
+        return Model(self, policy, standardiser, monitor, new_actions)
 
     def libraries(self) -> list[str]:
         """ "name==version" of everything whose version can change the arithmetic, sorted."""
@@ -198,13 +200,14 @@ class Model:
         for raw in interactions:
             taken = _in_order(raw)
             if self.spec.standardise:
-                self.standardiser.learn(taken)
-            context, actions = self._standardised(taken.context, taken.actions)
-            taken = replace(taken, context=context, actions=actions)
+                context, actions = self.standardiser.take(taken)
+                taken = Interaction(
+                    context, actions, taken.chosen, taken.pmf, taken.reward, taken.bases
+                )
             if self.drift is not None:
                 self._watch(taken, self.drift)
             if self.new_actions is not None:
-                self.new_actions.learn(actions.ids[taken.chosen])
+                self.new_actions.learn(taken.actions.ids[taken.chosen])
             self.policy.learn([taken])
 
     def _watch(self, interaction: Interaction, drift: Monitor) -> None:
@@ -283,9 +286,10 @@ def _check(interaction: Interaction) -> None:
         raise PolicyError(
             f"chosen: is {chosen} among {count} actions with {len(interaction.pmf)} probabilities"
         )
-    if not 0 < interaction.propensity <= _MOST:
+    propensity = interaction.propensity
+    if not 0 < propensity <= _MOST:
         raise PolicyError(
-            f"pmf[{chosen}]: the chosen action's probability is {interaction.propensity}; must be in (0, 1]"
+            f"pmf[{chosen}]: the chosen action's probability is {propensity}; must be in (0, 1]"
         )
     bases = interaction.bases
     if bases is not None and not all(0.0 <= p <= _MOST for p in bases.tolist()):

@@ -63,6 +63,9 @@ class Policy(ABC):
     """Distributions whose version can change the arithmetic, and so opens a new epoch too. numpy is not one of
     them for a policy that sums in an explicit order and uses only + - * / and sqrt."""
 
+    compiles: ClassVar[bool] = False
+    """Whether it loads numba, where that is installed: then the standardiser uses it, too."""
+
     slotwise: bool = False
     """Whether a slate's every slot is asked for anew, from what the slots before it left; the context then has a feature
     that names the slot (`features.with_slot`). All others are asked once, and slots are drawn from that one pmf."""

@@ -7,16 +7,23 @@ state and move only in `learn`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from policies.compiled import compiled
 from policies.policy import PolicyError
+from policies.types import ActionSet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from policies.types import Features, Interaction
+
+    Kernel = Callable[..., None]
 
 # A standardised value is clipped here: 10 standard deviations say "extreme" as loudly as a million would, and
 # one outlier then cannot swamp a model.
@@ -24,6 +31,8 @@ CLIP = 10.0
 # Most numbers that are tracked: 65,536 x 32 bytes = 2 MB at worst. Later ones are clipped but not standardised.
 CAPACITY = 65_536
 
+
+_SIGNATURE = "void(i8[::1], i8[::1], f8[::1], f8[::1], f8[::1], f8[::1], b1)"
 
 # Layouts whose numbers are remembered: 64 x 26 bytes for each of 16,384 features = 27 MB at worst.
 _SEEN = 64
@@ -40,12 +49,18 @@ class _Numbers:
     known: NDArray[np.bool_]  # [m] whether they have any
     all_known: bool
     once: bool  # whether each that is known comes once only
+    simple: bool  # all are known, and each comes once
 
 
 class Standardiser:
-    """Running count, mean and sum of squared deviations of every named number."""
+    """Running count, mean and sum of squared deviations of every named number.
 
-    def __init__(self) -> None:
+    Args:
+        kernel: what to use for `follow`, if anything: the same, compiled. It gives the same bits.
+    """
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        self._kernel = kernel
         self._index = np.empty(0, np.uint64)  # [m] sorted
         self._count = np.empty(0)  # [m]
         self._mean = np.empty(0)  # [m]
@@ -62,6 +77,8 @@ class Standardiser:
         numbers = self._numbers(features)
         if not len(numbers.which):
             return features
+        if self._kernel is not None and numbers.simple:
+            return features.with_value(self._followed(self._kernel, numbers, features.value, False))
         raw = features.value[numbers.which]
         z = np.minimum(np.maximum(self._standardised(numbers, raw), -CLIP), CLIP)
         if len(z) == len(features):
@@ -83,6 +100,22 @@ class Standardiser:
         z = np.where(use, (raw - mean) / scale, 0.0)
         return np.where(known, z, raw) if len(self._index) >= CAPACITY else z
 
+    def take(self, interaction: Interaction) -> tuple[Features, ActionSet]:
+        """Learns from an interaction, then transforms its context and its actions."""
+        context, actions = interaction.context, interaction.actions
+        if self._kernel is not None and not len(actions.features) and len(context):
+            numbers = self._numbers(context)
+            if numbers.simple:  # at one go
+                if not len(numbers.which):
+                    return context, actions
+                value = self._followed(self._kernel, numbers, context.value, True)
+                return context.with_value(value), actions
+        self.learn(interaction)
+        features = self.transform(actions.features)
+        if features is not actions.features:
+            actions = ActionSet(actions.ids, actions.start, features)
+        return self.transform(context), actions
+
     def learn(self, interaction: Interaction) -> None:
         """Takes in the numbers of the context and of every action of one interaction."""
         for features in (interaction.context, interaction.actions.features):
@@ -94,6 +127,14 @@ class Standardiser:
                 numbers = self._numbers(features)
             if len(numbers.which):
                 self._update(numbers, features.value[numbers.which])
+
+    def _followed(
+        self, kernel: Kernel, numbers: _Numbers, value: NDArray[np.float64], learn: bool
+    ) -> NDArray[np.float64]:
+        """The values with standardised numbers."""
+        z = value.copy()
+        kernel(numbers.which, numbers.where, self._count, self._mean, self._m2, z, learn)
+        return z
 
     def _update(self, numbers: _Numbers, value: NDArray[np.float64]) -> None:
         where = numbers.where
@@ -139,7 +180,10 @@ class Standardiser:
         where, known = self._find(index[which])
         found = where[known]
         once = len(set(found.tolist())) == len(found)
-        numbers = _Numbers(index, features.numeric, which, where, known, bool(known.all()), once)
+        every = bool(known.all())
+        numbers = _Numbers(
+            index, features.numeric, which, where, known, every, once, every and once
+        )
         if not index.flags.writeable:
             if len(self._seen) >= _SEEN:
                 self._seen.clear()
@@ -163,13 +207,13 @@ class Standardiser:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]], kernel: Kernel | None = None) -> Self:
         """The inverse of `arrays`.
 
         Raises:
             PolicyError: they are not moments.
         """
-        self = cls()
+        self = cls(kernel)
         kinds = {name: array.dtype for name, array in self.arrays().items()}
         if {name: array.dtype for name, array in arrays.items()} != kinds:
             raise PolicyError(f"moments: expected the arrays {kinds}")
@@ -185,6 +229,30 @@ class Standardiser:
                 "moments: a number that is not finite, or a count or square too small"
             )
         return self
+
+
+def follow(which: Any, where: Any, count: Any, mean: Any, m2: Any, value: Any, learn: Any) -> None:
+    """Standardises the numbers at `which` of all values, in place; their moments are at `where`, each once. First they are
+    taken in, if `learn`. What `Standardiser` does in numpy, term by term, for numba to compile."""
+    for i in range(which.shape[0]):
+        k, w = which[i], where[i]
+        raw, before, own = value[k], count[w], mean[w]
+        if learn:
+            both = before + 1.0
+            delta = raw - own
+            own += delta * (1.0 / both)
+            mean[w] = own
+            m2[w] += delta * delta * (before / both)
+            count[w] = before = both
+        z = (raw - own) / np.sqrt(m2[w] / before) if m2[w] > 0.0 else 0.0
+        value[k] = CLIP if z > CLIP else max(z, -CLIP)
+
+
+@cache
+def kernel() -> Kernel | None:
+    """`follow`, compiled; None without numba."""
+    made = compiled({"follow": (_SIGNATURE, follow)})
+    return None if made is None else made["follow"]
 
 
 def _moments(

@@ -1,8 +1,7 @@
 """The inner loops of ridge regression, twice: compiled by numba where it is installed, and in plain numpy.
 
 Both give the same bits: each sum runs from the first feature to the last, one term after the other, and only + - * / and
-sqrt touch a number. The compiler may do several columns at once, as no sum runs over them, but must not reorder or fuse
-anything: so no fastmath.
+sqrt touch a number. The compiler may do several columns at once, as no sum runs over them.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from policies.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,27 +52,14 @@ class Kernels(NamedTuple):
 
 
 def kernels() -> Kernels:
-    """The compiled ones if numba is there, or numpy's. The first process that asks waits for the compiler, some seconds;
-    others load what it left, in half a second."""
+    """The compiled ones if numba is there, or numpy's."""
     return (_compiled() if COMPILED else None) or NUMPY
 
 
 @cache
 def _compiled() -> Kernels | None:
-    try:
-        from numba import njit  # here, as it takes half a second
-    except ImportError:
-        return None
-    made = {}
-    for name, (signature, loops) in _LOOPS.items():
-        try:
-            made[name] = njit(signature, cache=True)(loops)
-        except (
-            RuntimeError,
-            OSError,
-        ):  # there is no folder to cache it in, or it cannot be written to
-            made[name] = njit(signature)(loops)
-    return Kernels(**made)
+    made = compiled(_LOOPS)
+    return None if made is None else Kernels(**made)
 
 
 def _bound(x: Any, prior: Any) -> None:

@@ -93,6 +93,7 @@ class LinearPolicy(Policy):
     """
 
     Settings = LinearSettings
+    compiles = True
     structural = frozenset(
         {"ridge", "model", "interactions", "dimensions", "discount", "window", "prior", "priors"}
     )

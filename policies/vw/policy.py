@@ -11,6 +11,8 @@ slots are drawn by rankd, with probabilities that anybody can recompute, and wha
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -42,6 +44,10 @@ _GREATEST = 1e9
 _LEAST = 1e-30
 # A probability may exceed 1 by rounding.
 _MOST = 1.0 + 1e-9
+# Formats that are kept, and how many features of one: 64 x 16,384 x 20 bytes = 21 MB at worst.
+_SEEN, _SEEN_WORDS = 64, 16_384
+# Action ids whose words are kept: 16,384 x (256 characters + 150 bytes) = 7 MB at worst (ASCII).
+_ACTIONS = 16_384
 # Options whose explorers do not follow one estimated cost for each action.
 _MIXED = frozenset(
     {"automl", "bag", "cover", "epsilon_decay", "graph_feedback", "large_action_space"}
@@ -111,6 +117,7 @@ class VW(Policy):
         self._line = command_line(settings.args, reward_range)
         self.slotwise = self._line.ccb
         self._pure = is_pure(self._line)
+        self._formats = _Formats()
         self._workspace = Workspace(self._line, model)
         self._model = model  # what the workspace would save, unless it has learned since
 
@@ -194,33 +201,65 @@ class VW(Policy):
         if not len(actions):
             raise PolicyError("actions: there are none")  # without this line VW would crash
         slots = int(np.count_nonzero(context.namespace == SLOT))  # they come first
-        start = actions.start.tolist()
-        words = _words(actions.features, start)
-        lines = []
-        for k, action in enumerate(actions.ids):
-            own = words[start[k] : start[k + 1]]
-            if self._settings.action_id:
-                own = [f"|i {action_index(action) & _FOLD}", *own]
-            lines.append(" ".join(own or ["|a"]))
+        slot = ""
+        if slots:
+            slot, context = self._row(context[:slots]), context[slots:]
         return Example(
-            " ".join(_words(context[slots:], [0]) or ["|c"]),
-            lines,
-            " ".join(_words(context[:slots], [0]) or [f"|{chr(SLOT)}"]),
-            label,
+            self._row(context) or "|c", self._lines(actions), slot or f"|{chr(SLOT)}", label
         )
 
+    def _row(self, features: Features) -> str:
+        return self._rows(features, [0, len(features)])[0]
 
-def _words(features: Features, rows: list[int]) -> list[str]:
-    """`index:value` of each feature, led by `|namespace` where a namespace or a row begins."""
-    if not len(features):
-        return []
-    if not (np.abs(features.value) <= _GREATEST).all():  # NaN compares false
-        raise PolicyError(f"features: a value is not finite or greater than {_GREATEST:g}")
-    index = (features.index & np.uint64(_FOLD)).tolist()
-    words = [f"{i}:{x:.9g}" for i, x in zip(index, features.value.tolist(), strict=True)]
-    letters = features.namespace
-    changes = np.flatnonzero(letters[1:] != letters[:-1]) + 1
-    for k in {*rows, *changes.tolist()}:
-        if k < len(words):  # rows that are empty begin where the next one does
-            words[k] = f"|{chr(letters[k])} {words[k]}"
-    return words
+    def _lines(self, actions: ActionSet) -> list[str]:
+        ids = actions.ids
+        own = list(map(_action_word, ids)) if self._settings.action_id else [""] * len(ids)
+        if len(actions.features):
+            rows = self._rows(actions.features, actions.start.tolist())
+            own = [f"{a} {b}" if a and b else a or b for a, b in zip(own, rows, strict=True)]
+        return [line or "|a" for line in own]
+
+    def _rows(self, features: Features, start: list[int]) -> list[str]:
+        """`index:value` of the features of each row, led by `|namespace` where a namespace or the row begins."""
+        if not len(features):
+            return [""] * (len(start) - 1)
+        if not (np.abs(features.value) <= _GREATEST).all():  # NaN compares false
+            raise PolicyError(f"features: a value is not finite or greater than {_GREATEST:g}")
+        values = features.value.tolist()
+        formats = self._formats.of(features, start)
+        if len(formats) == 1:
+            return [formats[0] % tuple(values)]
+        rows = zip(formats, pairwise(start), strict=True)
+        return [row % tuple(values[a:b]) for row, (a, b) in rows]
+
+
+@lru_cache(maxsize=_ACTIONS)
+def _action_word(action_id: str) -> str:
+    return f"|i {action_index(action_id) & _FOLD}"
+
+
+class _Formats:
+    """Rows of features but for their values: made once for all that have the same arrays, as those of one layout have."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Features, list[int], list[str]]] = {}
+
+    def of(self, features: Features, start: list[int]) -> list[str]:
+        """A format for the values of each row."""
+        index, letters = features.index, features.namespace
+        seen = self._seen.get(id(index))
+        if seen is not None:
+            before, rows, formats = seen
+            if before.index is index and before.namespace is letters and rows == start:
+                return formats
+        words = [f"{i}:%.9g" for i in (index & np.uint64(_FOLD)).tolist()]
+        changes = np.flatnonzero(letters[1:] != letters[:-1]) + 1
+        for k in {*start, *changes.tolist()}:
+            if k < len(words):  # rows that are empty begin where the next one does
+                words[k] = f"|{chr(letters[k])} {words[k]}"
+        formats = [" ".join(words[a:b]) for a, b in pairwise(start)]
+        if not index.flags.writeable and len(words) <= _SEEN_WORDS:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[id(index)] = features, start, formats
+        return formats

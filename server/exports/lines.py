@@ -7,7 +7,6 @@ the fold reads.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rankd.v1 import log_pb2 as pb
@@ -95,4 +94,4 @@ def record_of(line: dict[str, Any]) -> LogRecord:
             f"a record of kind {KIND_NAMES.get(h.kind, h.kind)} has no readable payload"
         )
     record = LogRecord.from_proto(pb.Record(header=h, payload=data))
-    return replace(record, **shared) if shared else record
+    return record._replace(**shared) if shared else record

@@ -10,6 +10,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from policies import state_sha256
 from policies.registry import same_shape
 from rankd.v1 import internal_pb2
@@ -17,11 +19,11 @@ from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_columns, joiner_state
 from server.fold.clock import LogClock, Times
 from server.fold.event import RewardEntry
-from server.fold.interactions import interactions
 from server.fold.joiner import Joiner
 from server.fold.records import LogError, LogRecord, event_key, parse_decision_id
 from server.fold.report import Report
 from server.fold.settings import FoldSettings
+from server.fold.shapes import Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +67,8 @@ class AppFold:
         self.pinned: pb.Promotion | None = None
         self._reloaded_at = 0  # the last boundary at which the model was put through its own state
         self._proposed: dict[str, FoldSettings] = {}  # Config records that no Epoch has taken up
-        self._recent: dict[int, pb.Decision] = {}  # sequence -> decision, oldest first
+        self._recent: dict[int, bytes] = {}  # sequence -> a decision's payload, oldest first
+        self._shapes = Shapes()
         self._held: list[Joined] = []  # to be learned when one has
 
     # -- reading the log ---------------------------------------------------------------------------
@@ -124,18 +127,24 @@ class AppFold:
             self._take_lease(record.message(pb.Lease))
 
     def _decision(self, joiner: Joiner, record: LogRecord, now: int) -> None:
-        decision = record.decision()
-        if len(record.payload) <= _RECENT_BYTES:
-            self._recent[record.sequence] = decision
+        payload = record.payload
+        if len(payload) <= _RECENT_BYTES:
+            self._recent[record.sequence] = payload
             if len(self._recent) > _RECENT:
                 del self._recent[next(iter(self._recent))]
+        shape = self._shapes.of(payload)
+        if shape is not None:
+            slots, deferred = shape.slots, shape.deferred
+        else:
+            decision = record.decision()
+            slots, deferred = tuple(decision.slot_ids), decision.defer_activation
         closed = joiner.decision(
             event_key(record.event_id),
             record.place,
             record.sequence,
             record.origin_us,
-            tuple(decision.slot_ids),
-            decision.defer_activation,
+            slots,
+            deferred,
             now,
         )
         self._learn(record.sequence, closed)
@@ -170,13 +179,13 @@ class AppFold:
             assert self.model is not None
             if self.settings is None or self.settings.mode == "logging_only":
                 continue
-            decision = self._recent.pop(joined.at, None) or self._read(joined.at).decision()
+            payload = self._recent.pop(joined.at, None) or self._read(joined.at).payload
             try:
-                learned = list(interactions(decision, joined.rewards))
+                learned, facts = self._shapes.read(payload, joined.rewards)
                 self.model.learn(learned)
                 if 0 in joined.rewards:
-                    self.report.add(decision, joined.rewards[0])
-            except (ValueError, IndexError) as error:  # rankd never wrote it so
+                    self.report.add(facts, joined.rewards[0])
+            except (DecodeError, ValueError, IndexError) as error:  # rankd never wrote it so
                 raise LogError(f"decision {joined.at} cannot be learned: {error}") from error
             if learned:
                 self.changed_at = sequence

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -20,8 +19,7 @@ class LogError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(NamedTuple):
     """Header and payload of one record, and its place in the log.
 
     `sequence` is the number of records merged up to and including this one: what model versions count. In the log of

@@ -11,12 +11,12 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rankd.v1 import log_pb2 as pb
+    from server.fold.shapes import Facts
 
 # What the sums are kept of: "baseline" always plays the first eligible action, "greedy" the most probable one.
 TARGETS = ("baseline", "greedy")
 _SUMS = ("w", "ww", "wr", "wwr", "wwrr")
-_NAMES = [[f"{target}.{name}" for name in (*_SUMS, "w_max")] for target in TARGETS]
+_NAMES = {target: [f"{target}.{name}" for name in _SUMS] for target in TARGETS}
 
 
 class Report:
@@ -29,34 +29,38 @@ class Report:
             self.sums.update({f"{target}.{name}": 0.0 for name in _SUMS})
             self.sums[f"{target}.w_max"] = 0.0  # the largest weight that could have been drawn
 
-    def add(self, decision: pb.Decision, reward: float) -> None:
+    def add(self, facts: Facts, reward: float) -> None:
         """One decision with its first slot's final reward."""
         s = self.sums
-        pmf = list(decision.pmf)
-        chosen = decision.ranking[0]
-        baseline = _first_eligible(decision)
-        most = max(pmf)
-        best = [k for k, p in enumerate(pmf) if p == most]
-        s["r_min"] = min(s["r_min"], reward)
-        s["r_max"] = max(s["r_max"], reward)
+        pmf, chosen, baseline = facts.pmf, facts.chosen, facts.baseline
+        if reward < s["r_min"]:
+            s["r_min"] = reward
+        if reward > s["r_max"]:
+            s["r_max"] = reward
         s["n"] += 1
         s["r"] += reward
         s["rr"] += reward * reward
-        s["agreed"] += decision.preferred == baseline
-        for (w1, w2, w1r, w2r, w2r2, greatest), played in zip(
-            _NAMES, ([baseline], best), strict=True
-        ):
-            if chosen in played:  # else w is 0
-                w = 1 / len(played) / pmf[chosen]
-                s[w1] += w
-                s[w2] += w * w
-                s[w1r] += w * reward
-                s[w2r] += w * w * reward
-                s[w2r2] += w * w * reward * reward
-            # Infinite where the target plays what could not be drawn.
-            least = min([pmf[k] for k in played])
-            w_max = 1 / len(played) / least if least > 0 else inf
-            s[greatest] = max(s[greatest], w_max)
+        s["agreed"] += facts.preferred == baseline
+        own, most = pmf[chosen], max(pmf)
+        if chosen == baseline:  # else w is 0
+            self._weigh("baseline", 1 / own, reward)
+        if own == most:
+            self._weigh("greedy", 1 / pmf.count(most) / own, reward)
+        # Infinite where the target plays what could not be drawn.
+        w_max = 1 / pmf[baseline] if pmf[baseline] > 0 else inf
+        if w_max > s["baseline.w_max"]:
+            s["baseline.w_max"] = w_max
+        w_max = 1 / pmf.count(most) / most if most > 0 else inf
+        if w_max > s["greedy.w_max"]:
+            s["greedy.w_max"] = w_max
+
+    def _weigh(self, target: str, w: float, reward: float) -> None:
+        s, (w1, w2, w1r, w2r, w2r2) = self.sums, _NAMES[target]
+        s[w1] += w
+        s[w2] += w * w
+        s[w1r] += w * reward
+        s[w2r] += w * w * reward
+        s[w2r2] += w * w * reward * reward
 
     def dump(self) -> str:
         return json.dumps(self.sums, sort_keys=True)
@@ -66,10 +70,3 @@ class Report:
         self = cls()
         self.sums.update(json.loads(text or "{}"))
         return self
-
-
-def _first_eligible(decision: pb.Decision) -> int:
-    if not decision.excluded_ids:
-        return 0
-    excluded = set(decision.excluded_ids)
-    return next(k for k, name in enumerate(decision.action_ids) if name not in excluded)

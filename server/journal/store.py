@@ -319,10 +319,10 @@ class _Events:
 class JournalReader:
     """The reading side: any process, any number. Raises FileNotFoundError where there is no journal yet."""
 
-    # In the order of LogRecord's fields.
+    # In the order of LogRecord's fields, all of them.
     columns = (
         "sequence, kind, app, event_id, origin_us, log_time_us, nodes.name, previous, payload, key_id, "
-        "subject_id FROM records JOIN nodes ON nodes.id = records.node"
+        "subject_id, 0, 0, 0 FROM records JOIN nodes ON nodes.id = records.node"
     )
 
     def __init__(self, path: Path) -> None:
@@ -388,9 +388,10 @@ class JournalReader:
         while more:
             batch, more = self._chunk(query, (after, limit))
             for record in batch:
-                if kind is None and record.sequence != after + 1:
+                sequence = record.sequence
+                if sequence != after + 1 and kind is None:
                     raise LogError(f"record {after + 1} is missing from the journal")
-                after = record.sequence
+                after = sequence
                 yield record
 
     def _chunk(self, query: str, bounds: tuple[int, int]) -> tuple[list[LogRecord], bool]:
@@ -398,8 +399,7 @@ class JournalReader:
         batch = []
         size = 0
         with closing(self._db.execute(query, bounds)) as rows:
-            for row in rows:
-                record = LogRecord(*row)
+            for record in map(LogRecord._make, rows):
                 batch.append(record)
                 size += len(record.payload)
                 if size >= _READ_BYTES:
@@ -415,7 +415,7 @@ class JournalReader:
         row = self._db.execute(f"SELECT {self.columns} WHERE sequence = ?", (sequence,)).fetchone()
         if row is None:
             raise LogError(f"record {sequence} is not in the journal; it was trimmed")
-        return LogRecord(*row)
+        return LogRecord._make(row)
 
     def oldest(self, kind: int, app: str) -> LogRecord | None:
         """The first record kept of that kind (Config, Epoch, Promotion, Erasure) and app, or None."""
@@ -423,7 +423,7 @@ class JournalReader:
             f"SELECT {self.columns} WHERE kind = ? AND kind >= 5 AND app = ? ORDER BY sequence LIMIT 1",
             (kind, app),
         ).fetchone()
-        return None if row is None else LogRecord(*row)
+        return None if row is None else LogRecord._make(row)
 
     def apps(self) -> list[str]:
         """Names of all apps that the journal has an epoch of, sorted."""

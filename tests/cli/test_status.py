@@ -12,8 +12,8 @@ import pytest
 from rankd.commands.estimates import Estimate, estimates
 from rankd.commands.status import lines
 from rankd.v1 import admin_pb2 as api
-from rankd.v1 import log_pb2 as pb
 from server.fold.report import Report
+from server.fold.shapes import Facts
 from tests.cli.conftest import ROUNDS, rankd
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def report(rows: int, pmf: list[float], seed: int, best: int = 1) -> Report:
     result = Report()
     for _ in range(rows):
         chosen = rng.choices(range(len(pmf)), pmf)[0]
-        decision = pb.Decision(action_ids=list("abcd")[: len(pmf)], pmf=pmf, ranking=[chosen])
-        result.add(decision, float(chosen == best))
+        result.add(Facts(pmf, chosen, baseline=0, preferred=0), float(chosen == best))
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,10 +59,9 @@ def test_a_log_that_servers_share_reads_back_equal(log: MemoryLog, tmp_path: Pat
     """Also what only such a log has: numbers of the journals' own, partitions, lags, and three more kinds."""
     for record in log.log:
         n = record.sequence
-        log.log[n - 1] = replace(record, number=1_000 + n, partition=n % 3, lag_us=n % 2)
-    log.log[7] = replace(
-        log.log[7], node="", number=0, partition=2, previous=0
-    )  # another producer's
+        log.log[n - 1] = record._replace(number=1_000 + n, partition=n % 3, lag_us=n % 2)
+    # Another producer's.
+    log.log[7] = log.log[7]._replace(node="", number=0, partition=2, previous=0)
     for kind, payload in (
         (pb.KIND_FENCE, pb.Fence(folder="f")),
         (pb.KIND_LEASE, pb.Lease(number=3, owner="f", released=True)),
@@ -238,7 +236,7 @@ def test_what_is_encrypted_stays_bytes(tmp_path: Path) -> None:
     secret = pb.Reward(value=0.5)
     log.append(pb.KIND_REWARD, "shop", "e", secret)
     record = log.log[-1]
-    log.log[-1] = replace(record, payload=b"\0cipher", key_id="key-1", subject_id="person-1")
+    log.log[-1] = record._replace(payload=b"\0cipher", key_id="key-1", subject_id="person-1")
     source = export(log, tmp_path / "log.jsonl")
     assert list(source.records(0)) == log.log
     assert "payload" not in lines(tmp_path / "log.jsonl")[-2]
@@ -273,6 +271,6 @@ def test_what_is_no_export_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_payload_that_is_no_message_stops_the_export(log: MemoryLog) -> None:
     sequence = log.append(pb.KIND_TICK)
-    log.log[-1] = replace(log.log[-1], kind=pb.KIND_REWARD, app="shop", payload=b"\xff")
+    log.log[-1] = log.log[-1]._replace(kind=pb.KIND_REWARD, app="shop", payload=b"\xff")
     with pytest.raises(LogError, match=f"record {sequence}: its payload is not a Reward"):
         write_jsonl(log, io.BytesIO())

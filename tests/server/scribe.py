@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +166,7 @@ class Scribe:
 
     def edit(self, sequence: int, payload: bytes) -> None:
         """Changes history."""
-        self.log[sequence - 1] = replace(self.log[sequence - 1], payload=payload)
+        self.log[sequence - 1] = self.log[sequence - 1]._replace(payload=payload)
 
     def busy(self, events: int, seed: int = 1) -> None:
         """A mixture of everything that clients do; a tenth of a second between records."""
