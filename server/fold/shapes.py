@@ -81,10 +81,10 @@ class Shape:
         self._ids, self._start = question.actions.ids, question.actions.start
         self._start.setflags(write=False)
         self._eligible = question.eligible
-        self._all = question.eligible.tolist() == list(range(question.count))
+        self._all = question.eligible.tolist() == list(range(question.size))
         self._at = {k: i for i, k in enumerate(question.eligible.tolist())}
         self._baseline = int(question.eligible.min())
-        self._pmf = Struct(f"<{question.count}d")
+        self._pmf = Struct(f"<{question.size}d")
 
     def fits(self, payload: bytes) -> bool:
         """Whether these are the bytes of such a decision."""
