@@ -11,9 +11,13 @@ import contextlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from server.serving.methods import Code
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+# Seconds for a unary request's body to come, once its first bytes have: a caller must not hold a place for nothing.
+BODY_SECONDS = 30.0
 # Seconds between two looks for calls that take long, and between two questions whether a caller is still there: how late a
 # worker notices that it works for nobody.
 _LOOK_SECONDS = 0.25
@@ -27,6 +31,13 @@ class Stop(Enum):
     DEADLINE = 1
     GONE = 2
     STOPPING = 3
+
+
+REASONS = {
+    Stop.DEADLINE: (Code.DEADLINE_EXCEEDED, "the deadline has passed"),
+    Stop.STOPPING: (Code.UNAVAILABLE, "the server stops; retry"),
+}
+"""What a caller is told who is still there."""
 
 
 class Call:
@@ -86,7 +97,7 @@ class Call:
             self._watch = self._task.get_loop().create_task(self._watched())
 
     async def _watched(self) -> None:
-        while "body" in await self.next():
+        while "body" in await self.next():  # noqa: ASYNC110  # ASGI tells who asks
             await asyncio.sleep(_LOOK_SECONDS)
         self.halt(Stop.GONE)
 

@@ -96,6 +96,8 @@ class Format:
                 raise InvalidArgumentError("request", str(error)) from error
         if not self.json:
             return parsed(kind, body)
+        if body.lstrip()[:1] != b"{":
+            raise InvalidArgumentError("request", "must be a JSON object")
         try:
             return json_format.Parse(body, kind())
         except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:

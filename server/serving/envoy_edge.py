@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from server.serving import connect
-from server.serving.calls import Call, Calls, Stop
-from server.serving.errors import UnavailableError
+from server.serving.asgi_connect import ConnectCalls
+from server.serving.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
 from server.serving.grpc_frames import (
     ACCEPTED,
     HEAD,
@@ -40,18 +39,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("envoy")
 
-# Seconds for a unary request's body to come, once its first bytes have: a caller must not hold a place for nothing.
-_BODY_SECONDS = 30.0
-
 _TYPE = (b"content-type", b"application/grpc")
 _START = {"type": "http.response.start", "status": 200, "headers": [_TYPE], "trailers": True}
 _START_GZIP = _START | {"headers": [_TYPE, (b"grpc-encoding", b"gzip")]}
 _OK = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 _END = {"type": "http.response.body", "body": b""}
-_REASONS = {
-    Stop.DEADLINE: (Code.DEADLINE_EXCEEDED, "the deadline has passed"),
-    Stop.STOPPING: (Code.UNAVAILABLE, "the server stops; retry"),
-}
 
 
 class EnvoyApp:
@@ -66,6 +58,7 @@ class EnvoyApp:
         self._methods = methods
         self._limit = max_message_bytes
         self.calls = Calls()
+        self._connect = ConnectCalls(methods, max_message_bytes, self.calls)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -76,7 +69,7 @@ class EnvoyApp:
             if kind[:16] == b"application/grpc" and kind[16:17] in (b"", b"+", b";"):
                 await self._grpc(scope["path"], headers, call, send)
             else:
-                await self._http(scope, headers, call, send)
+                await self._connect.serve(scope, headers, call, send)
         except GoneError:
             pass
         except asyncio.CancelledError:
@@ -84,7 +77,7 @@ class EnvoyApp:
                 raise
             call.uncancel()
             if call.stop is not Stop.GONE:
-                await _refuse(send, call, *_REASONS[call.stop])
+                await _refuse(send, call, *REASONS[call.stop])
         finally:
             self.calls.end(call)
 
@@ -95,7 +88,7 @@ class EnvoyApp:
         if method is None:
             return await _refuse(send, call, Code.UNIMPLEMENTED, f"no method {path[:200]}")
         if self.calls.stopping:
-            return await _refuse(send, call, *_REASONS[Stop.STOPPING])
+            return await _refuse(send, call, *REASONS[Stop.STOPPING])
         encoding = headers.get(b"grpc-encoding", b"identity")
         if encoding not in (b"identity", b"gzip", b"deflate"):
             text = f"grpc-encoding {encoding[:50].decode('latin-1')} is not supported"
@@ -104,19 +97,11 @@ class EnvoyApp:
         try:
             if isinstance(method, Unary):
                 return await self._unary(method, headers, encoding, call, send)
-            if b"grpc-timeout" in headers:
-                call.within(seconds(headers[b"grpc-timeout"]))
-            return await self._streaming(method, encoding, call, send)
+            return await self._streaming(method, headers, encoding, call, send)
         except GoneError:
             raise
-        except TooLargeError as error:
-            code, text = Code.RESOURCE_EXHAUSTED, f"request: {error}"
-        except TimeoutError:
-            code, text = Code.DEADLINE_EXCEEDED, "request: took too long to come"
-        except FrameError as error:
-            code, text = Code.INTERNAL, f"request: {error}"
         except Exception as error:
-            code, text = failure(error)
+            code, text = _wrong(error)
         return await _refuse(send, call, code, text)
 
     async def _unary(
@@ -160,130 +145,92 @@ class EnvoyApp:
         """The only message of a request that comes in pieces, compressed, or wrong."""
         frames = Frames(self._limit, encoding != b"identity")
         frames.feed(body)
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS):
             while (data := frames.next()) is None:
                 if not more:
                     raise FrameError("ends before its message does")
-                message = await call.next()
-                if "body" not in message:
-                    raise GoneError
-                frames.feed(message["body"])
-                more = message["more_body"]
+                more = await _fed(frames, call)
         return data
 
-    async def _streaming(self, method: Streaming, encoding: bytes, call: Call, send: Send) -> None:
+    async def _streaming(
+        self, method: Streaming, headers: Headers, encoding: bytes, call: Call, send: Send
+    ) -> None:
+        if b"grpc-timeout" in headers:
+            call.within(seconds(headers[b"grpc-timeout"]))
         frames = Frames(self._limit, encoding != b"identity")
-        packed = encoding == b"gzip"
-        more = True
-
-        async def read() -> bytes | None:
-            nonlocal more
-            while (data := frames.next()) is None:
-                if not more:
-                    if not frames.empty:
-                        raise FrameError("ends before its message does")
-                    call.read = True
-                    return None
-                message = await call.next()
-                if "body" not in message:
-                    raise GoneError
-                frames.feed(message["body"])
-                more = message["more_body"]
-            call.read = method.one
-            return data
-
-        async def write(data: bytes) -> None:
-            body = gzip_frame(data) if packed else frame(data)
-            try:
-                if not call.started:
-                    call.started = True
-                    await send(_START_GZIP if packed else _START)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            except OSError as error:
-                raise GoneError from error
-
+        stream = _Stream(call, send, frames, encoding == b"gzip", method.one)
         try:
-            await method.run(read, write)
+            await method.run(stream.read, stream.write)
         except BaseExceptionGroup as group:
             raise _first(group) from group
         call.answering()
-        if not call.started:
-            await send(_START)
-        await _ended(send, _OK)
+        await stream.end()
 
-    # -- Connect and JSON --------------------------------------------------------------------------
 
-    async def _http(self, scope: dict[str, Any], headers: Headers, call: Call, send: Send) -> None:
-        more: tuple[tuple[bytes, bytes], ...] = ()
+class _Stream:
+    """Both directions of one stream.
+
+    Args:
+        packed: messages go out compressed.
+        one: the client sends a single message.
+    """
+
+    def __init__(self, call: Call, send: Send, frames: Frames, packed: bool, one: bool) -> None:
+        self._call = call
+        self._send = send
+        self._frames = frames
+        self._start, self._framed = (_START_GZIP, gzip_frame) if packed else (_START, frame)
+        self._one = one
+        self._more = True
+
+    async def read(self) -> bytes | None:
+        while (data := self._frames.next()) is None:
+            if not self._more:
+                if not self._frames.empty:
+                    raise FrameError("ends before its message does")
+                self._call.read = True
+                return None
+            self._more = await _fed(self._frames, self._call)
+        self._call.read = self._one
+        return data
+
+    async def write(self, data: bytes) -> None:
+        body = self._framed(data)
         try:
-            try:
-                headers_out, body = await self._connect(scope, headers, call)
-                await send({"type": "http.response.start", "status": 200, "headers": headers_out})
-                await send({"type": "http.response.body", "body": body})
-                return
-            except GoneError:
-                return
-            except asyncio.CancelledError:
-                if call.stop is None:
-                    raise
-                call.uncancel()
-                if call.stop is Stop.GONE:
-                    return
-                code, text = _REASONS[call.stop]
-                status = connect.status_of(code)
-            except connect.HttpError as error:
-                status, text, more = error.status, str(error), error.headers
-                code = connect.code_of(status)
-            except TooLargeError as error:
-                code, text, status = Code.RESOURCE_EXHAUSTED, f"request: {error}", 413
-            except TimeoutError:
-                code, text, status = Code.DEADLINE_EXCEEDED, "request: took too long to come", 408
-            except Exception as error:
-                code, text = failure(error)
-                status = connect.status_of(code)
-            start = [(b"content-type", connect.JSON), *more]
-            await send({"type": "http.response.start", "status": status, "headers": start})
-            await send({"type": "http.response.body", "body": connect.error_body(code, text)})
-        except OSError:
-            pass  # nobody waits for it
+            await self._begin()
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        except OSError as error:
+            raise GoneError from error
 
-    async def _connect(
-        self, scope: dict[str, Any], headers: Headers, call: Call
-    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        method = self._methods.get(scope["path"])
-        if method is None:
-            raise connect.HttpError(404, f"no method {scope['path'][:200]}")
-        if scope["method"] != "POST":
-            raise connect.HttpError(405, "calls are POSTs", (b"allow", b"POST"))
-        if self.calls.stopping:
-            raise UnavailableError(_REASONS[Stop.STOPPING][1])
-        form = connect.Format.of(headers)
-        if not isinstance(method, Unary):
-            raise connect.HttpError(501, "streams are for gRPC clients")
-        timeout = connect.deadline(headers)
-        if timeout is not None:
-            call.within(timeout)
-        body = bytearray()
-        async with asyncio.timeout(_BODY_SECONDS):
-            more = True
-            while more:
-                message = await call.next()
-                if "body" not in message:
-                    raise GoneError
-                body += message["body"]
-                if len(body) > self._limit:
-                    raise TooLargeError(f"more than {self._limit} bytes")
-                more = message["more_body"]
-        request = form.request(method.request, bytes(body), self._limit)
-        call.read = True
-        reply = await method.call(request)
-        call.answering()
-        # There are no trailers whose sending would tell.
-        if "body" not in await call.receive():
-            if method.lost is not None:
-                method.lost(request, reply)
-            raise GoneError
-        return form.reply(reply)
+    async def end(self) -> None:
+        await self._begin()
+        await _ended(self._send, _OK)
+
+    async def _begin(self) -> None:
+        if not self._call.started:
+            self._call.started = True
+            await self._send(self._start)
+
+
+async def _fed(frames: Frames, call: Call) -> bool:
+    """Takes the next piece of a request; whether there are more."""
+    message = await call.next()
+    if "body" not in message:
+        raise GoneError
+    frames.feed(message["body"])
+    more: bool = message["more_body"]
+    return more
+
+
+def _wrong(error: Exception) -> tuple[Code, str]:
+    """Code and message, also of what is wrong with the bytes of a gRPC call."""
+    if isinstance(error, TooLargeError):
+        return Code.RESOURCE_EXHAUSTED, f"request: {error}"
+    if isinstance(error, TimeoutError):
+        return Code.DEADLINE_EXCEEDED, "request: took too long to come"
+    if isinstance(error, FrameError):
+        return Code.INTERNAL, f"request: {error}"
+    return failure(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -66,7 +66,7 @@ class Reflection:
                 extension = request.file_containing_extension
                 message = pool.FindMessageTypeByName(extension.containing_type)
                 found = pool.FindExtensionByNumber(message, extension.extension_number)
-                _add_files(reply, found.file)
+                _add_files(reply, pool.FindFileContainingSymbol(found.full_name))
             elif asked == "all_extension_numbers_of_type":
                 name = request.all_extension_numbers_of_type
                 extensions = pool.FindAllExtensions(pool.FindMessageTypeByName(name))

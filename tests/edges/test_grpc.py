@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -196,7 +197,7 @@ def test_cancel_of_a_batch(service: Service) -> None:
         threading.Event().wait(0.5)
         call.cancel()
     for event in ("batch 1", "batch 2"):
-        eventually("the log to say that nobody saw it", lambda e=event: undelivered(service, e))
+        eventually("the log to say that nobody saw it", partial(undelivered, service, event))
 
 
 # -- headers and compression -----------------------------------------------------------------------
@@ -260,7 +261,7 @@ def test_a_stream_of_nothing(service: Service) -> None:
 
 
 def test_a_malformed_message_in_a_stream(service: Service) -> None:
-    call = service.channel.stream_stream("/rankd.v1.Decisions/RankStream")
+    call: Any = service.channel.stream_stream("/rankd.v1.Decisions/RankStream")
     replies = [
         api.RankReply.FromString(reply)
         for reply in call(iter([b"\xff", asked("good").SerializeToString()]), timeout=CALL)
@@ -270,7 +271,7 @@ def test_a_malformed_message_in_a_stream(service: Service) -> None:
 
 
 def test_a_message_too_large_in_a_stream(service: Service) -> None:
-    call = service.channel.stream_stream("/rankd.v1.Decisions/RankStream")
+    call: Any = service.channel.stream_stream("/rankd.v1.Decisions/RankStream")
     code, _ = refused(lambda **named: list(call(iter([bytes(LIMIT + 1)]), **named)))
     assert code == Code.RESOURCE_EXHAUSTED
 
@@ -338,7 +339,7 @@ def test_reflection(service: Service, version: str) -> None:
         descriptor_pb2.FileDescriptorProto.FromString(each)
         for each in symbol.file_descriptor_response.file_descriptor_proto
     ]
-    assert [each.name for each in files][0] == "rankd/v1/decisions.proto"
+    assert files[0].name == "rankd/v1/decisions.proto"
     assert {"rankd/v1/features.proto"} < {each.name for each in files}
     assert len(file.file_descriptor_response.file_descriptor_proto) == 1
     assert missing.error_response.error_code == Code.NOT_FOUND.value[0]
