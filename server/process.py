@@ -155,7 +155,7 @@ def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
     from server.serving.worker import serve_grpcio
 
     # A bare echo over grpc.aio costs 10% less on it than on asyncio's own loop (benchmarks/README.md, transport-01).
-    uvloop.run(serve_grpcio(config, folder, port))
+    uvloop.run(serve_grpcio(config, folder, name, port))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Whether a call is let in: not while those before it wait for too long.
 
-A worker that is asked for more than it can do answers all of it too late, unless it refuses some. How many it can do nobody
-knows beforehand; how long calls wait for their turn can be measured. So an edge sends a call of its own through its own port, again
+A worker that is asked for more than it can do answers all of it too late, unless it refuses some. How much it can do nobody
+knows beforehand; how long calls wait for their turn can be measured. So a worker sends a call of its own through its own edge, again
 and again: the probe waits as any other call does, in queues that no handler can see. Controlling the delay, not
 the queue's length, follows Nichols & Jacobson (2012), "Controlling Queue Delay".
 """
@@ -9,57 +9,67 @@ the queue's length, follows Nichols & Jacobson (2012), "Controlling Queue Delay"
 from __future__ import annotations
 
 import random
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Seconds: a caller comes back no sooner than this, even if the queue is short by then.
 _LEAST_RETRY = 0.05
 
 
 class Admission:
-    """What the probes of one worker tell. Times are seconds of one clock that never goes back.
+    """What the probes of one worker tell.
 
     Args:
         limit: seconds that a call may wait for its turn before others are refused; infinite: none ever is.
+        clock: seconds, never going back.
 
-    >>> admission = Admission(0.5)
-    >>> admission.sent(10.0)
-    >>> admission.delay(10.25), admission.refuses(10.25)
-    (0.25, False)
-    >>> admission.refuses(10.75)  # the probe has waited for longer than the limit
+    >>> now = iter([10.0, 10.25, 10.75, 11.0, 11.0, 11.125, 11.25])
+    >>> admission = Admission(0.5, lambda: next(now))
+    >>> admission.sent()
+    >>> admission.asked()
+    >>> admission.asked() is not None  # the probe has waited for longer than the limit
     True
-    >>> admission.answered(11.0)
-    >>> admission.sent(11.0)
-    >>> admission.answered(11.125)  # the queue is gone
-    >>> admission.refuses(11.25)
-    False
+    >>> admission.answered()
+    >>> admission.sent()
+    >>> admission.answered()  # the queue is gone
+    >>> admission.asked()
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
+        self._clock = clock
         self._sent: float | None = None  # when the probe that is on its way was sent
         self._last = 0.0  # what the one before had to wait
         self.calls = 0
         """Calls that asked to be let in. While none does, no probe is needed."""
 
-    def sent(self, now: float) -> None:
+    def sent(self) -> None:
         """A probe is on its way."""
-        self._sent = now
+        self._sent = self._clock()
 
-    def answered(self, now: float) -> None:
+    def answered(self) -> None:
         """It has had its turn, or was given up."""
         if self._sent is not None:
-            self._last = now - self._sent
+            self._last = self._clock() - self._sent
             self._sent = None
 
-    def delay(self, now: float) -> float:
-        """Seconds that a call which comes now has to wait for its turn, as far as is known."""
-        waiting = 0.0 if self._sent is None else now - self._sent
-        return max(self._last, waiting)
+    @property
+    def busy(self) -> bool:
+        """Whether calls are refused, as far as the last probe tells."""
+        return self._last > self._limit
 
-    def refuses(self, now: float) -> bool:
-        """Whether a call is to be refused."""
+    def asked(self) -> float | None:
+        """Asks for a call to be let in: None if it is, else the seconds after which it may come again.
+
+        That is when what waits now is done; spread, so that not all come at once.
+        """
         self.calls += 1
-        return self.delay(now) > self._limit
-
-    def retry_after(self, now: float) -> float:
-        """Seconds after which a refused caller may come again: when what waits now is done; spread, so that not all come at once."""
-        return max(_LEAST_RETRY, self.delay(now)) * random.uniform(1.0, 2.0)  # noqa: S311  # no secret
+        delay = self._last
+        if self._sent is not None:
+            delay = max(delay, self._clock() - self._sent)
+        if delay <= self._limit:
+            return None
+        return max(_LEAST_RETRY, delay) * random.uniform(1.0, 2.0)  # noqa: S311  # no secret

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from server.serving import connect
 from server.serving.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
 from server.serving.errors import UnavailableError
 from server.serving.grpc_frames import TooLargeError
-from server.serving.methods import Code, GoneError, Methods, Unary, failure
+from server.serving.methods import Code, GoneError, Methods, Unary, failure, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,7 +60,7 @@ class ConnectCalls:
                 code, text, status = Code.DEADLINE_EXCEEDED, "request: took too long to come", 408
             except Exception as error:
                 code, text = failure(error)
-                status = connect.status_of(code)
+                status, more = connect.status_of(code), _again(error)
             start = [(b"content-type", connect.JSON), *more]
             await send({"type": "http.response.start", "status": status, "headers": start})
             await send({"type": "http.response.body", "body": connect.error_body(code, text)})
@@ -107,3 +108,8 @@ class ConnectCalls:
                     raise TooLargeError(f"more than {self._limit} bytes")
                 more = message["more_body"]
         return bytes(body)
+
+
+def _again(error: Exception) -> tuple[tuple[bytes, bytes], ...]:
+    seconds = retry_after(error)
+    return () if seconds is None else ((b"retry-after", b"%d" % ceil(seconds)),)

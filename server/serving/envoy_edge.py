@@ -26,7 +26,16 @@ from server.serving.grpc_frames import (
     percent_encoded,
     seconds,
 )
-from server.serving.methods import Code, GoneError, Streaming, Unary, failure, parsed
+from server.serving.methods import (
+    PUSHBACK,
+    Code,
+    GoneError,
+    Streaming,
+    Unary,
+    failure,
+    parsed,
+    retry_after,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,6 +52,7 @@ _TYPE = (b"content-type", b"application/grpc")
 _START = {"type": "http.response.start", "status": 200, "headers": [_TYPE], "trailers": True}
 _START_GZIP = _START | {"headers": [_TYPE, (b"grpc-encoding", b"gzip")]}
 _OK = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
+_PUSHBACK = PUSHBACK.encode()
 _END = {"type": "http.response.body", "body": b""}
 
 
@@ -102,7 +112,10 @@ class EnvoyApp:
             raise
         except Exception as error:
             code, text = _wrong(error)
-        return await _refuse(send, call, code, text)
+            again = retry_after(error)
+        if again is None:
+            return await _refuse(send, call, code, text)
+        return await _refuse(send, call, code, text, (_PUSHBACK, b"%d" % round(1000 * again)))
 
     async def _unary(
         self, method: Unary, headers: Headers, encoding: bytes, call: Call, send: Send

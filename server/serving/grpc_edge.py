@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from server.serving.health import Health
-from server.serving.methods import MAX_REPLY_BYTES, Streaming, Unary, failure, methods_of, parsed
+from server.serving.methods import (
+    MAX_REPLY_BYTES,
+    PUSHBACK,
+    Streaming,
+    Unary,
+    failure,
+    methods_of,
+    parsed,
+    retry_after,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from server.sections import ServerConfig, TlsConfig
     from server.serving.admin import AdminService
     from server.serving.service import DecisionService
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
 
+_HEALTH = f"/{Health.NAME}/Check"
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -31,7 +43,8 @@ def _unary(method: Unary) -> Handler:
             return (await call(parsed(kind, data))).SerializeToString()
         except Exception as error:
             code, message = failure(error)
-        await context.abort(_STATUS[code], message)
+            trailers = _trailers(error)
+        await context.abort(_STATUS[code], message, trailers)
         raise AssertionError("abort raises")
 
     return grpc.unary_unary_rpc_method_handler(handle)
@@ -53,8 +66,18 @@ def _streaming(method: Streaming) -> Handler:
     return grpc.stream_stream_rpc_method_handler(handle)
 
 
+def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:
+    seconds = retry_after(error)
+    return () if seconds is None else ((PUSHBACK, str(round(1000 * seconds))),)
+
+
 class GrpcEdge:
     """One gRPC server on one event loop.
+
+    Args:
+        port: to listen on, together with other workers.
+        decisions: None for a worker that answers operators only.
+        own: a Unix socket, for its calls to itself.
 
     Raises:
         OSError: a file of server.tls cannot be read.
@@ -66,6 +89,7 @@ class GrpcEdge:
         port: int,
         decisions: DecisionService | None,
         admin: AdminService,
+        own: Path,
     ) -> None:
         self._drain = config.drain.total_seconds()
         self._health = Health()
@@ -85,6 +109,11 @@ class GrpcEdge:
             grpc.method_handlers_generic_handler(name, methods)
             for name, methods in services.items()
         )
+        # This worker's alone, while several share the port.
+        own.unlink(missing_ok=True)
+        self._server.add_insecure_port(f"unix:{own}")
+        self._own = grpc.aio.insecure_channel(f"unix:{own}")
+        self._ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._own.unary_unary(_HEALTH)
         address = f"{config.host}:{port}"
         if config.tls is None:
             self._server.add_insecure_port(address)
@@ -99,8 +128,13 @@ class GrpcEdge:
         """What the health service says of the whole and of each service."""
         self._health.set(serving)
 
+    async def turn(self) -> None:
+        """Asks itself for its health: that waits for its turn as every call does, in grpc's own queues, too."""
+        await self._ask(b"")
+
     async def stop(self) -> None:
         """Closes the port and lets running calls end, for as long as configured. May be called again."""
+        await self._own.close()
         self._health.stop()
         await self._server.stop(self._drain)
 

@@ -73,6 +73,9 @@ _CODES: dict[type[ServiceError], Code] = {
     UnavailableError: Code.UNAVAILABLE,
 }
 
+PUSHBACK = "grpc-retry-pushback-ms"
+"""How gRPC clients are told when to come again: gRFC A6, milliseconds."""
+
 Read = Callable[[], Awaitable[bytes | None]]
 """The next message of a stream; None where the client has ended its side. Raises GoneError."""
 Write = Callable[[bytes], Awaitable[None]]
@@ -91,6 +94,9 @@ class Edge(Protocol):
 
     async def set_serving(self, serving: bool) -> None:
         """What the health service says of the whole and of each service."""
+
+    async def turn(self) -> None:
+        """Waits for its turn, as a call that comes now has to. What it awaits is this worker, so callers bound it."""
 
     async def stop(self) -> None:
         """Lets running calls end, for as long as configured, and refuses new ones. May be called again."""
@@ -173,6 +179,11 @@ def failure(error: Exception) -> tuple[Code, str]:
     number = secrets.token_hex(4)
     log.error("internal error", id=number, exc_info=error)
     return Code.INTERNAL, f"internal error {number}; the server's log has the details"
+
+
+def retry_after(error: Exception) -> float | None:
+    """Seconds after which the same call may come again; None where that is not known."""
+    return error.retry_after if isinstance(error, ResourceExhaustedError) else None
 
 
 def _item(reply: api.RankReply | Exception) -> api.RankReply:

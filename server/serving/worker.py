@@ -13,6 +13,7 @@ import structlog
 
 from server.journal.client import JournalClient
 from server.serving.admin import AdminService
+from server.serving.admission import Admission
 from server.serving.models import Models
 from server.serving.service import DecisionService
 
@@ -33,11 +34,17 @@ _EPOCH_SECONDS = 3.0
 _CHECK_SECONDS = 10.0
 
 
+# Seconds between two probes of how long calls wait: 20 a second, each of which costs about as much as a call's transport.
+_PROBE_SECONDS = 0.05
+# Seconds after which a probe is given up.
+_PROBE_LONGEST = 30.0
+
+
 def _now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def serve_grpcio(config: Config, folder: DataFolder, port: int) -> None:
+async def serve_grpcio(config: Config, folder: DataFolder, name: str, port: int) -> None:
     """Serves by grpc.aio until SIGTERM, or until the supervisor is gone; then finishes running calls and returns."""
     from server.serving.grpc_edge import GrpcEdge  # loads grpc, which the other edge does without
 
@@ -50,7 +57,9 @@ async def serve_grpcio(config: Config, folder: DataFolder, port: int) -> None:
         config,
         folder,
         stopping,
-        lambda decisions, admin: GrpcEdge(config.server, port, decisions, admin),
+        lambda decisions, admin: GrpcEdge(
+            config.server, port, decisions, admin, folder.admin_socket(name)
+        ),
     )
 
 
@@ -86,7 +95,10 @@ async def serve(
     lookup = _lookup(config)
     async with asyncio.TaskGroup() as background:
         async with asyncio.TaskGroup() as late:
-            decisions = DecisionService(config, models, journal, late, _now_us, lookup)
+            admission = Admission(config.server.max_delay.total_seconds())
+            decisions = DecisionService(
+                config, models, journal, late, _now_us, lookup, admission.asked
+            )
             admin = AdminService(config, folder, decisions, journal, _now_us)
             # A learner's worker answers operators only.
             edge = make_edge(decisions if config.server.role != "learner" else None, admin)
@@ -99,10 +111,14 @@ async def serve(
             await _journal_checked(config, folder, stopping)
             await edge.start()
             # Not before: the edge starts as one that does not serve, and changes alone are told.
-            reporting = background.create_task(_report_health(config, models, journal, edge))
+            watching = [
+                background.create_task(_report_health(config, models, journal, edge)),
+                background.create_task(_measure(edge, admission)),
+            ]
             await stopping.wait()
             log.info("draining")
-            reporting.cancel()
+            for task in watching:
+                task.cancel()
             await edge.stop()
         for task in running:
             task.cancel()
@@ -157,6 +173,24 @@ async def _report_health(
             log.info("serving" if now else "not serving")
             announced = announced or now
         await asyncio.sleep(config.server.poll.total_seconds())
+
+
+async def _measure(edge: Edge, admission: Admission) -> None:
+    """Measures, while there are calls, how long one has to wait for its turn."""
+    seen = 0
+    while True:
+        await asyncio.sleep(_PROBE_SECONDS)
+        if admission.calls == seen and not admission.busy:
+            continue
+        seen = admission.calls
+        admission.sent()
+        try:
+            async with asyncio.timeout(_PROBE_LONGEST):
+                await edge.turn()
+        except TimeoutError:
+            pass  # it has been waiting for so long that all are refused
+        finally:
+            admission.answered()
 
 
 def _current(config: Config, models: Models) -> bool:

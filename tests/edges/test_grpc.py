@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from rankd.calls import PUSHBACK
 from rankd.v1 import admin_pb2
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
@@ -120,8 +121,15 @@ def test_unavailable_while_the_journal_is_silent(service: Service) -> None:
 def test_resource_exhausted_with_too_many_calls(service: Service) -> None:
     with journal_stopped(service):
         calls = [service.decisions.Rank.future(asked(), timeout=CALL) for _ in range(CALLS + 10)]
-        codes = [call.exception().code() for call in calls]
-    assert set(codes) == {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
+        errors = [call.exception() for call in calls]
+    assert {error.code() for error in errors} == {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
+    for error in errors:
+        pushback = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+        if error.code() == Code.RESOURCE_EXHAUSTED:
+            assert pushback is not None, "who is refused is told when to come again"
+            assert 0 < int(pushback) < 60_000
+        else:
+            assert pushback is None
 
     def well() -> bool:
         try:

@@ -12,24 +12,40 @@ from server.serving.admission import Admission
 LIMIT = 0.5
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_nobody_is_refused_before_a_probe_was_late() -> None:
-    admission = Admission(LIMIT)
-    assert not admission.refuses(0.0)
-    admission.sent(0.0)
-    assert not admission.refuses(LIMIT)
-    assert admission.refuses(LIMIT + 0.001)
+    clock = Clock()
+    admission = Admission(LIMIT, clock)
+    assert admission.asked() is None
+    admission.sent()
+    clock.now = LIMIT
+    assert admission.asked() is None
+    clock.now += 0.001
+    assert admission.asked() is not None
 
 
-def test_a_probe_on_its_way_is_no_reason_to_let_in_again() -> None:
-    """Until one has been answered in time."""
-    admission = Admission(LIMIT)
-    admission.sent(0.0)
-    admission.answered(2.0)
-    assert admission.refuses(2.0)
-    admission.sent(2.0)
-    assert admission.refuses(2.1)
-    admission.answered(2.2)
-    assert not admission.refuses(2.2)
+def test_calls_are_let_in_again_once_a_probe_was_answered_in_time() -> None:
+    """One on its way is no reason to."""
+    clock = Clock()
+    admission = Admission(LIMIT, clock)
+    admission.sent()
+    clock.now = 2.0
+    admission.answered()
+    assert admission.busy
+    assert admission.asked() is not None
+    admission.sent()
+    clock.now = 2.1
+    assert admission.asked() is not None
+    admission.answered()
+    assert admission.asked() is None
+    assert not admission.busy
 
 
 @given(
@@ -39,12 +55,16 @@ def test_who_is_refused_comes_back_when_what_waits_now_is_done(
     delays: list[float], seed: int
 ) -> None:
     random.seed(seed)
-    admission = Admission(LIMIT)
-    now = 0.0
+    clock = Clock()
+    admission = Admission(LIMIT, clock)
     for delay in delays:
-        admission.sent(now)
-        now += delay
-        admission.answered(now)
-        assert admission.refuses(now) == (admission.delay(now) > LIMIT)
-        assert delay * 0.999 <= admission.retry_after(now) <= 2.001 * max(delay, 0.05)
+        before = clock.now
+        admission.sent()
+        clock.now += delay
+        admission.answered()
+        delay = clock.now - before  # as far as floats tell
+        again = admission.asked()
+        assert (again is None) == (delay <= LIMIT)
+        if again is not None:
+            assert delay <= again <= 2 * delay
     assert admission.calls == len(delays)
