@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -29,6 +30,8 @@ log = structlog.get_logger("worker")
 # Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
 # the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
 _EPOCH_SECONDS = 3.0
+# New objects between two looks for cycles among them (Python: 700); a call makes hundreds, and hardly a cycle.
+_GC_OBJECTS = 20_000
 # Seconds for which a worker waits for the shipper's first look at Kafka, which takes one where Kafka is there.
 _CHECK_SECONDS = 10.0
 
@@ -97,6 +100,8 @@ async def serve(
             if lookup is not None:
                 running.append(background.create_task(lookup.run()))
             await _journal_checked(config, folder, stopping)
+            gc.freeze()  # what was loaded until now stays
+            gc.set_threshold(_GC_OBJECTS)
             await edge.start()
             # Not before: the edge starts as one that does not serve, and changes alone are told.
             reporting = background.create_task(_report_health(config, models, journal, edge))
