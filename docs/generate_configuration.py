@@ -20,6 +20,7 @@ from server.sections import (
     RedisConfig,
     RewardRules,
     ServerConfig,
+    TlsConfig,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     sections: list[tuple[str, type[BaseModel]]] = [
         ("server", ServerConfig),
+        ("server.tls", TlsConfig),
         ("limits", Limits),
         ("learner", LearnerConfig),
         ("log", LogConfig),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,24 @@ def test_programs_run(program: str, service: Service) -> None:
     assert "localhost:50051" in program, "it would reach no service of this test's"
     program = program.replace("localhost:50051", f"localhost:{service.port}")
     exec(compile(program, "docs", "exec"), {"__name__": "__main__"})
+
+
+@pytest.fixture(scope="module")
+def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("docs-envoy") / "data"
+    with Service(folder, {"server": {"edge": "envoy"}}) as service:
+        yield service
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_gets_an_answer(envoy: Service) -> None:
+    """In the page's order, since one call refers to the one before."""
+    for program in blocks("bash"):
+        (command,) = program.values
+        command = str(command).replace("localhost:50051", f"localhost:{envoy.port}")
+        ran = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert json.loads(ran.stdout)
 
 
 @pytest.mark.parametrize("path", WALKS, ids=lambda path: path.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -14,6 +14,9 @@ from server import logs
 from server.config_file import ConfigError, load
 from server.files import DataFolder, InUseError
 from server.supervisor import PortTakenError, Supervisor
+
+if TYPE_CHECKING:
+    from server.sections import ServerConfig
 
 FILE = "rankd.yaml"
 
@@ -30,13 +33,7 @@ def serve(data_dir: Path, config: Path | None, given: dict[str, Any]) -> int:
         settings = load(path, {"server": overrides} if overrides else None)
     except ConfigError as error:
         fail(str(error), os.EX_CONFIG)
-    if settings.server.edge == "envoy":
-        from server.serving.envoy_process import EdgeMissingError, check_installed
-
-        try:
-            check_installed()
-        except EdgeMissingError as error:
-            fail(str(error), os.EX_CONFIG)
+    _check_edge(settings.server)
     logs.configure("supervisor")
     structlog.get_logger("serve").info(
         "configuration", file=str(path) if path else "none: every setting has its default"
@@ -49,6 +46,21 @@ def serve(data_dir: Path, config: Path | None, given: dict[str, Any]) -> int:
         fail(str(error))
     except OSError as error:
         fail(f"{data_dir}: {error.strerror or error}")
+
+
+def _check_edge(server: ServerConfig) -> None:
+    """Ends the command where no worker could ever start."""
+    if server.edge == "envoy":
+        from server.serving.envoy_process import EdgeMissingError, check_installed
+
+        try:
+            check_installed()
+        except EdgeMissingError as error:
+            fail(str(error), os.EX_CONFIG)
+    files = server.tls.model_dump() if server.tls else {}
+    for name, path in files.items():
+        if path is not None and not os.access(path, os.R_OK):
+            fail(f"server.tls.{name}: {path} is not there, or may not be read", os.EX_CONFIG)
 
 
 def find_config(data_dir: Path) -> Path | None:

@@ -35,11 +35,12 @@ def check_installed() -> None:
     Raises:
         EdgeMissingError: pyvoy is not installed, or Python was built without its shared library.
     """
-    if importlib.util.find_spec("pyvoy") is None:
+    try:
+        from pyvoy._server import get_envoy_environ
+    except ImportError as error:
         raise EdgeMissingError(
             "server.edge: envoy needs Envoy, which is not installed here: pip install 'rankd[envoy]'"
-        )
-    from pyvoy._server import get_envoy_environ
+        ) from error
 
     if sys.platform == "linux" and "LD_PRELOAD" not in get_envoy_environ():
         raise EdgeMissingError(

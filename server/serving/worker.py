@@ -31,6 +31,8 @@ log = structlog.get_logger("worker")
 # Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
 # the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
 _EPOCH_SECONDS = 3.0
+# New objects between two looks for cycles among them (Python: 700); a call makes hundreds, and hardly a cycle.
+_GC_OBJECTS = 20_000
 # Seconds for which a worker waits for the shipper's first look at Kafka, which takes one where Kafka is there.
 _CHECK_SECONDS = 10.0
 
@@ -86,9 +88,6 @@ async def serve(
     Args:
         make_edge: makes the way in, for these services; without the first where this worker answers operators only.
     """
-    # What is loaded now stays. The collector need not look at it again and again: 130,000 objects, for which a call would wait 60 ms and more.
-    gc.collect()
-    gc.freeze()
     apps = sorted(config.apps)
     models = Models(folder, apps, config.server.poll.total_seconds())
     journal = JournalClient(
@@ -113,6 +112,8 @@ async def serve(
             if lookup is not None:
                 running.append(background.create_task(lookup.run()))
             await _journal_checked(config, folder, stopping)
+            gc.freeze()  # what was loaded until now stays
+            gc.set_threshold(_GC_OBJECTS)
             await edge.start()
             # Not before: the edge starts as one that does not serve, and changes alone are told.
             watching = [

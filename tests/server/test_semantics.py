@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import grpc
 import pytest
@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from rankd.v1.decisions_pb2_grpc import DecisionsStub
+from server.sections import Edge
 from tests.server.harness import CALL, REPOSITORY, Service, eventually
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ APPS: dict[str, Any] = {
 CONFIG = {"server": {"workers": 2}, "apps": APPS, "log": {"lateness": "100ms"}}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("semantics") / "data", CONFIG) as running:
+@pytest.fixture(scope="module", params=get_args(Edge))
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    config = {**CONFIG, "server": {"workers": 2, "edge": request.param}}
+    with Service(tmp_path_factory.mktemp("semantics") / "data", config) as running:
         yield running
 
 
