@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import IO
 
 # Unix socket paths end at 104 (macOS) to 108 bytes; a longer one gets a short name in the temp folder.
 _SOCKET_PATH = 100
@@ -131,13 +132,24 @@ def replace(path: Path, *data: bytes, durable: bool, private: bool = False) -> N
         durable: also after a power cut (fsync of file and folder); not needed for what can be made again.
         private: for this user's eyes only, as it holds a secret.
     """
+    rewrite(path, lambda file: file.writelines(data), durable=durable, private=private)
+
+
+def rewrite(
+    path: Path, write: Callable[[IO[bytes]], object], *, durable: bool, private: bool = False
+) -> None:
+    """As `replace`, with content that is never in memory as a whole.
+
+    Args:
+        write: writes the new content into an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with temporary.open("wb") as file:
             if private:
                 os.fchmod(file.fileno(), 0o600)
-            file.writelines(data)
+            write(file)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

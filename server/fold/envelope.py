@@ -6,7 +6,8 @@ Layout: 8 bytes magic, 2 bytes format version (big-endian), 32 bytes SHA-256 of 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, TypeVar
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -26,19 +27,24 @@ class EnvelopeError(Exception):
 
 def seal(message: Message) -> bytes:
     """The message in its envelope; equal messages give equal bytes."""
-    return b"".join(seal_parts([message]))
+    file = BytesIO()
+    seal_into(file, [message])
+    return file.getvalue()
 
 
-def seal_parts(pieces: Iterable[Message]) -> list[bytes]:
-    """The envelope of the message that the pieces merge to, in parts: one after another they are its bytes.
+def seal_into(file: IO[bytes], pieces: Iterable[Message]) -> None:
+    """Writes the envelope of the message that the pieces merge to into an empty file, which can be sought in.
 
-    For a message so large that copies of it in one piece would matter.
+    For a message so large that a copy of it in memory would matter: no more than one piece is there at a time.
     """
-    body = [piece.SerializeToString(deterministic=True) for piece in pieces]
     digest = hashlib.sha256()
-    for part in body:
+    file.write(MAGIC + _FORMAT.to_bytes(2, "big") + bytes(digest.digest_size))
+    for piece in pieces:
+        part = piece.SerializeToString(deterministic=True)
         digest.update(part)
-    return [MAGIC + _FORMAT.to_bytes(2, "big") + digest.digest(), *body]
+        file.write(part)
+    file.seek(_HEAD - digest.digest_size)
+    file.write(digest.digest())
 
 
 def unseal(kind: type[M], data: bytes) -> M:

@@ -1,4 +1,8 @@
-"""An event in its window, as an object while it is dealt with, and as one `bytes` while it waits among a million others."""
+"""An event in its window: as an object while it is dealt with, as one `bytes` while it waits among a million others, and as
+bytes that stand for themselves where it is saved.
+
+What waits differs from what is saved in one thing: the journal's name, which millions share, is a number there.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,11 @@ Place = tuple[str, int]
 
 # deadline, arrival, at, number, origin; flags; lengths of node, slots and rivals in bytes. The rest is rewards.
 _EVENT = Struct("<qQQQqBHII")
-_WINDOW = Struct("<qQ")  # how that begins
+_REST = Struct("<qQQQqBIII")  # the same with the node's number instead of its length
+# How both begin: the window, and what tells whether a decision is pending.
+_WINDOW = Struct("<qQ")
+_HEAD = Struct("<qQQQqB")
+_FLAGS_AT = _HEAD.size - 1
 _DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
 _FLAGS = [tuple(bool(flags & 1 << bit) for bit in range(5)) for flags in range(32)]
 # reward_key, value, origin; number of the decision shown; lengths of its node and of slot.
@@ -52,6 +60,21 @@ def rewards_in(data: bytes) -> Iterator[RewardEntry]:
         yield RewardEntry(key, name, value, origin, (node, number) if shown else None)
 
 
+class Nodes:
+    """Names of journals, numbered in the order in which they were met: one for each time that a journal was opened."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._numbers[name] = len(self.names)
+            self.names.append(name)
+        return found
+
+
 @dataclass(slots=True)
 class Event:
     """One event in its window. Before its decision it only has early rewards and activations."""
@@ -77,9 +100,8 @@ class Event:
             return False
         return any(reward.reward_key == reward_key for reward in rewards_in(self.rewards))
 
-    def to_bytes(self) -> bytes:
-        """Equal events, equal bytes. About 60 for a decision, and 50 more for a reward."""
-        node = self.node.encode()
+    def to_bytes(self, nodes: Nodes) -> bytes:
+        """The event at rest: 53 bytes for a decision, and some 90 more for a reward that names it."""
         slots = b"".join(_texts(self.slots)) if self.slots else b""
         rivals = b"".join(_rivals(self.rivals)) if self.rivals else b""
         flags = (
@@ -89,53 +111,64 @@ class Event:
             + _CLOSED * self.closed
             + _OVER * self.over
         )
-        head = _EVENT.pack(
+        head = _REST.pack(
             self.deadline_us,
             self.arrival,
             self.at,
             self.number,
             self.origin_us,
             flags,
-            len(node),
+            nodes.number(self.node),
             len(slots),
             len(rivals),
         )
-        return b"".join((head, node, slots, rivals, self.rewards))
+        return head + slots + rivals + self.rewards
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Event:
+    def from_bytes(cls, data: bytes, nodes: Nodes) -> Event:
         """The event that `to_bytes` was called on."""
-        deadline, arrival, at, number, origin, flags, node, slots, rivals = _EVENT.unpack_from(data)
-        start = _EVENT.size
-        event = cls(
-            deadline,
-            arrival,
-            at,
-            data[start : start + node].decode(),
-            number,
-            origin,
-            (),
-            *_FLAGS[flags],
-        )
-        start += node
+        deadline, arrival, at, number, origin, flags, node, slots, rivals = _REST.unpack_from(data)
+        event = cls(deadline, arrival, at, nodes.names[node], number, origin, (), *_FLAGS[flags])
+        start = _REST.size
         if slots:
             event.slots = tuple(_texts_in(data[start : start + slots]))
-        start += slots
+            start += slots
         if rivals:
             event.rivals = tuple(_rivals_in(data[start : start + rivals]))
-        event.rewards = data[start + rivals :]
+            start += rivals
+        event.rewards = data[start:]
         return event
 
 
+def saved(data: bytes, nodes: Nodes) -> bytes:
+    """An event at rest as checkpoints have it: equal events, equal bytes."""
+    *numbers, node, slots, rivals = _REST.unpack_from(data)
+    name: bytes = nodes.names[node].encode()
+    return _EVENT.pack(*numbers, len(name), slots, rivals) + name + data[_REST.size :]
+
+
+def at_rest(data: bytes, nodes: Nodes) -> bytes:
+    """What `saved` was called on."""
+    *numbers, length, slots, rivals = _EVENT.unpack_from(data)
+    start = _EVENT.size + length
+    node = nodes.number(data[_EVENT.size : start].decode())
+    return _REST.pack(*numbers, node, slots, rivals) + data[start:]
+
+
+def passed(data: bytes) -> bool:
+    """Whether the event at rest is over, so that nothing is left to be judged."""
+    return bool(data[_FLAGS_AT] & _OVER)
+
+
 def window(data: bytes) -> tuple[int, int]:
-    """(deadline_us, arrival) of the event with these bytes."""
+    """(deadline_us, arrival) of the event with these bytes, at rest or saved."""
     deadline, arrival = _WINDOW.unpack_from(data)
     return deadline, arrival
 
 
 def pending_at(data: bytes) -> int:
     """Sequence of the decision that the event with these bytes still has to be learned from, or 0."""
-    _, _, at, _, _, flags, *_ = _EVENT.unpack_from(data)
+    _, _, at, _, _, flags = _HEAD.unpack_from(data)
     return 0 if flags & _CLOSED else int(at)
 
 

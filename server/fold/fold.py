@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from policies import Model
+    from server.fold.clock import Stream
     from server.fold.joiner import Joined
 
 
+# Kinds of the records that open an epoch, of all that are about the fold and not about events, and of those about neither.
+_OPENING = frozenset({pb.KIND_CONFIG, pb.KIND_EPOCH})
+_GOVERNING = _OPENING | {pb.KIND_FENCE, pb.KIND_LEASE}
+_PASSED_BY = frozenset({pb.KIND_TICK, pb.KIND_ARTEFACT, pb.KIND_ERASURE})
 # Decisions that are kept as they were read, for the rewards that follow on their heels: so many at most, and none of more
 # bytes than this; 16 MB.
 _RECENT = 4_096
@@ -69,6 +74,9 @@ class AppFold:
         self._proposed: dict[str, FoldSettings] = {}  # Config records that no Epoch has taken up
         self._recent: dict[int, bytes] = {}  # sequence -> a decision's payload, oldest first
         self._shapes = Shapes()
+        # Of the last record: most come from the same journal as the one before.
+        self._node, self._partition = "", 0
+        self._stream: Stream | None = None
         self._held: list[Joined] = []  # to be learned when one has
 
     # -- reading the log ---------------------------------------------------------------------------
@@ -83,34 +91,38 @@ class AppFold:
             raise LogError(f"record {record.sequence} after {self.version}: the log must rise")
         if record.app in ("", self.app):
             self._reload_before(record.sequence)
-            stream = (record.folder, record.partition) if record.node else None
-            times = self.clock.advance(record.log_time_us, stream, record.lag_us)
+            if record.node != self._node or record.partition != self._partition:
+                self._node, self._partition = record.node, record.partition
+                self._stream = (record.folder, record.partition) if record.node else None
+            times = self.clock.advance(record.log_time_us, self._stream, record.lag_us)
             # An Epoch names the state that it starts from, which its writer knew before Config and Epoch were
             # stamped: windows that these stamps close are learned with the record after them.
-            if self.joiner is not None and record.kind not in (pb.KIND_CONFIG, pb.KIND_EPOCH):
-                self._learn(record.sequence, self.joiner.close_due(times.due))
+            joiner = self.joiner
+            if joiner is not None and joiner.due(times.due) and record.kind not in _OPENING:
+                self._learn(record.sequence, joiner.close_due(times.due))
             self._take(record, times)
         self.version = record.sequence
 
     def _take(self, record: LogRecord, times: Times) -> None:
-        if record.kind in (pb.KIND_TICK, pb.KIND_ARTEFACT, pb.KIND_ERASURE):
+        kind = record.kind
+        if kind in _PASSED_BY:
             return
-        if record.kind in (pb.KIND_CONFIG, pb.KIND_EPOCH, pb.KIND_FENCE, pb.KIND_LEASE):
+        if kind in _GOVERNING:
             self._govern(record)
         elif self.joiner is None:
             if record.node:
                 raise LogError(f"record {record.sequence}: app {self.app!r} has no epoch yet")
             # Of a producer that was earlier than the app: there is no decision that it could be about.
-        elif record.kind == pb.KIND_DECISION:
+        elif kind == pb.KIND_DECISION:
             self._decision(self.joiner, record, times.at)
-        elif record.kind == pb.KIND_REWARD:
+        elif kind == pb.KIND_REWARD:
             self._reward(self.joiner, record, times.at)
-        elif record.kind == pb.KIND_ACTIVATION:
+        elif kind == pb.KIND_ACTIVATION:
             self._activation(self.joiner, record, times.at)
-        elif record.kind == pb.KIND_PROMOTION:
+        elif kind == pb.KIND_PROMOTION:
             self._promote(record.message(pb.Promotion), record.sequence)
         else:
-            raise LogError(f"record {record.sequence}: unknown kind {record.kind}; upgrade rankd")
+            raise LogError(f"record {record.sequence}: unknown kind {kind}; upgrade rankd")
 
     def _govern(self, record: LogRecord) -> None:
         """What is about the fold, and not about events."""

@@ -13,7 +13,7 @@ from server.fold.event import Event, Place, RewardEntry, rewards_in
 from server.fold.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Aggregation = Literal["earliest", "sum", "max", "mean", "last"]
 
@@ -55,7 +55,7 @@ class JoinRules:
 
 
 class Joiner:
-    """The joiner of one app. Each method takes the running time `now_us` and yields what it made final."""
+    """The joiner of one app. Each method takes the running time `now_us` and gives what it made final."""
 
     def __init__(self, rules: JoinRules) -> None:
         self.rules = rules
@@ -67,10 +67,9 @@ class Joiner:
         """Closes every window whose deadline has passed, oldest first."""
         while (due := self.windows.take_due(now_us)) is not None:
             key, event = due
-            if event.over or not event.at:
+            if not event.at:
                 self.windows.drop(key)
-                if not event.at:
-                    self.counters["dangling_rewards"] += len(list(rewards_in(event.rewards)))
+                self.counters["dangling_rewards"] += len(list(rewards_in(event.rewards)))
                 continue
             joined = None
             if not event.closed:
@@ -91,28 +90,29 @@ class Joiner:
         slots: tuple[str, ...],
         deferred: bool,
         now_us: int,
-    ) -> Iterator[Joined]:
+    ) -> Iterable[Joined]:
         """A Decision record."""
         self.counters["decisions"] += 1
         event = self.windows.get(key)
         if event is not None and event.closed:
-            return
+            return ()
         if event is not None and event.at:
             event.rivals = (*event.rivals, (place, at))
             self.windows.put(key, event)
-            return
+            return ()
         if event is None:
             event = Event()
         self.open += 1
         self._open_window(key, event, now_us)  # anew, if rewards came first
         (event.node, event.number), event.at = place, at
         event.origin_us, event.slots, event.deferred = origin_us, slots, deferred
-        early, event.rewards = event.rewards, b""
-        for reward in rewards_in(early):
-            self._keep(event, reward)
-        yield from self._settle(key, event)
+        if event.rewards:
+            early, event.rewards = event.rewards, b""
+            for reward in rewards_in(early):
+                self._keep(event, reward)
+        return self._settle(key, event)
 
-    def reward(self, key: bytes, reward: RewardEntry, now_us: int) -> Iterator[Joined]:
+    def reward(self, key: bytes, reward: RewardEntry, now_us: int) -> Iterable[Joined]:
         """A Reward record."""
         self.counters["rewards"] += 1
         event = self._event(key, now_us)
@@ -125,23 +125,28 @@ class Joiner:
                 self._keep(event, reward)
             else:
                 event.rewards += reward.to_bytes()
-            yield from self._settle(key, event)
+            return self._settle(key, event)
+        return ()
 
     def activation(
         self, key: bytes, delivered: bool, by_client: bool, now_us: int
-    ) -> Iterator[Joined]:
+    ) -> Iterable[Joined]:
         """An Activation record: shown (by the client's word or a retry's answer), or known undelivered.
 
         Having been delivered once outweighs any number of failed deliveries, in whatever order they are logged.
         """
         event = self._event(key, now_us)
         if event.closed:
-            return
+            return ()
         if not delivered:
             event.undelivered = True
         elif by_client or not event.deferred:
             event.activated = True
-        yield from self._settle(key, event)
+        return self._settle(key, event)
+
+    def due(self, now_us: int) -> bool:
+        """Whether `close_due` may have something to close."""
+        return now_us >= self.windows.due_us
 
     def _event(self, key: bytes, now_us: int) -> Event:
         event = self.windows.get(key)
@@ -160,18 +165,17 @@ class Joiner:
             self.counters["joined"] += 1
             event.rewards += reward.to_bytes()
 
-    def _settle(self, key: bytes, event: Event) -> Iterator[Joined]:
+    def _settle(self, key: bytes, event: Event) -> Iterable[Joined]:
         """Keeps the event. Where rewards are always sent: final as soon as every slot has one."""
-        joined = None
+        joined: Iterable[Joined] = ()
         if self.rules.always_sent and event.at and not event.rivals and self._learnable(event):
             by_slot = self._by_slot(event)
             if len(by_slot) == max(1, len(event.slots)):
-                joined = self._matured(event, event.at, by_slot)
+                joined = (self._matured(event, event.at, by_slot),)
                 self.open -= 1
                 event.closed = True
         self.windows.put(key, event)
-        if joined is not None:
-            yield joined
+        return joined
 
     @staticmethod
     def _learnable(event: Event) -> bool:
@@ -216,6 +220,9 @@ class Joiner:
     @staticmethod
     def _by_slot(event: Event) -> dict[int, list[RewardEntry]]:
         """Rewards by slot number. No slot means the first; a slot that the decision has not is nobody's."""
+        if not event.slots:
+            own = [reward for reward in rewards_in(event.rewards) if not reward.slot]
+            return {0: own} if own else {}
         numbers = {slot: i for i, slot in enumerate(event.slots)}
         by_slot: dict[int, list[RewardEntry]] = {}
         for reward in rewards_in(event.rewards):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from policies.pack import unpack
-from server.fold.event import Event, Place, RewardEntry
+from server.fold.event import Event, Place, RewardEntry, saved
 from server.fold.joiner import Joiner, JoinRules
 
 _DEFERRED, _ACTIVATED, _UNDELIVERED, _CLOSED, _OVER = 1, 2, 4, 8, 16
@@ -46,8 +46,10 @@ def load(rules: JoinRules, state: bytes) -> Joiner:
         entry = RewardEntry(key, slots[slot], values[i], origin, place(node, sequence))
         events[n].rewards += entry.to_bytes()
     keys = arrays["keys"].tobytes()
+    windows = joiner.windows
     for n, event in enumerate(events):
-        joiner.windows.restore(keys[16 * n : 16 * n + 16], event.to_bytes())
+        data = saved(event.to_bytes(windows.nodes), windows.nodes)
+        windows.restore(keys[16 * n : 16 * n + 16], data)
     return joiner
 
 

@@ -131,7 +131,8 @@ class Shapes:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, list[Shape]] = {}
-        self._kept = self._made = self._used = 0
+        self.kept = self.made = 0  # shapes that are there, and that were made
+        self._used = 0
 
     def of(self, payload: bytes) -> Shape | None:
         """The decision's shape; None where it has none, or where shapes do not pay."""
@@ -139,9 +140,9 @@ class Shapes:
             if shape.fits(payload):
                 self._used += 1
                 return shape
-        if self._made >= _TRIED and self._used < _WORTH * self._made:
+        if self.made >= _TRIED and self._used < _WORTH * self.made:
             return None
-        self._made += 1
+        self.made += 1
         try:
             decision = pb.Decision.FromString(payload)
             spans = _spans(payload, decision)
@@ -165,15 +166,15 @@ class Shapes:
         return list(interactions(decision, rewards)), facts_of(decision)
 
     def _keep(self, key: bytes, shape: Shape) -> None:
-        if self._kept >= _SHAPES:
+        if self.kept >= _SHAPES:
             self._by_key.clear()
-            self._kept = 0
+            self.kept = 0
         alike = self._by_key.setdefault(key, [])
         if len(alike) == _ALIKE:
             alike.pop()
-            self._kept -= 1
+            self.kept -= 1
         alike.insert(0, shape)
-        self._kept += 1
+        self.kept += 1
 
 
 def facts_of(decision: pb.Decision) -> Facts:

@@ -9,7 +9,7 @@ from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from server.fold.event import Event, window
+from server.fold.event import Event, Nodes, at_rest, passed, saved, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,17 +56,18 @@ class Windows:
 
     def __init__(self) -> None:
         self.events: dict[bytes, bytes] = {}  # key -> Event.to_bytes()
+        self.nodes = Nodes()
         self.arrivals = 0  # windows opened so far
         self._runs: list[_Run] = []
-        self._due_us: float = inf  # no window closes before
+        self.due_us: float = inf  # no window closes before
 
     def get(self, key: bytes) -> Event | None:
         """A copy of the event, to be `put` back after changes."""
         data = self.events.get(key)
-        return None if data is None else Event.from_bytes(data)
+        return None if data is None else Event.from_bytes(data, self.nodes)
 
     def put(self, key: bytes, event: Event) -> None:
-        self.events[key] = event.to_bytes()
+        self.events[key] = event.to_bytes(self.nodes)
 
     def open(self, key: bytes, event: Event, deadline_us: int) -> None:
         """Gives the event a new window, whatever window it was in. Has to be `put`, too."""
@@ -80,13 +81,21 @@ class Windows:
 
     def restore(self, key: bytes, data: bytes) -> None:
         """Takes in an event that another one's `in_order` gave, in that order."""
-        self.events[key] = data
+        self.events[key] = at_rest(data, self.nodes)
         deadline, arrival = window(data)
         self._enqueue(key, arrival, deadline)
 
     def take_due(self, now_us: int) -> tuple[bytes, Event] | None:
-        """The event whose window closes first, if it closes by now. It stays, but in no window."""
-        if now_us < self._due_us:
+        """The event whose window closes first, if it closes by now. It stays, but in no window; one that is over goes."""
+        while (key := self._take_first(now_us)) is not None:
+            data = self.events[key]
+            if not passed(data):
+                return key, Event.from_bytes(data, self.nodes)
+            del self.events[key]
+        return None
+
+    def _take_first(self, now_us: int) -> bytes | None:
+        if now_us < self.due_us:
             return None
         best: tuple[int, int] | None = None
         run = None
@@ -94,19 +103,19 @@ class Windows:
             head = self._head(candidate)
             if head is not None and (best is None or head < best):
                 best, run = head, candidate
-        self._due_us = inf if best is None else best[0]
-        if run is None or now_us < self._due_us:
+        self.due_us = inf if best is None else best[0]
+        if run is None or now_us < self.due_us:
             return None
         key, _ = run.first()
         run.pop()
-        return key, Event.from_bytes(self.events[key])
+        return key
 
     def in_order(self) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and bytes of all events, in the order in which their windows were opened."""
+        """Keys of all events, and their bytes as they are saved, in the order in which their windows were opened."""
         for key, arrival in merge(*self._runs, key=itemgetter(1)):
             data = self.events.get(key)
             if data is not None and window(data)[1] == arrival:
-                yield key, data
+                yield key, saved(data, self.nodes)
 
     def _enqueue(self, key: bytes, arrival: int, deadline_us: int) -> None:
         for run in self._runs:
@@ -117,7 +126,8 @@ class Windows:
             run = _Run()
             self._runs.append(run)
         run.add(key, arrival, deadline_us)
-        self._due_us = min(self._due_us, deadline_us)
+        if deadline_us < self.due_us:
+            self.due_us = deadline_us
 
     def _head(self, run: _Run) -> tuple[int, int] | None:
         """Deadline and arrival of the run's first window; those that were opened anew elsewhere are dropped."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rankd.v1 import internal_pb2
-from server.files import replace
-from server.fold.envelope import EnvelopeError, seal_parts, unseal
+from server.files import rewrite
+from server.fold.envelope import EnvelopeError, seal_into, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,8 +43,9 @@ class Checkpoints:
         self, checkpoint: internal_pb2.Checkpoint, more: Iterable[internal_pb2.Checkpoint] = ()
     ) -> None:
         """Writes one durably, with the further pieces of it, then drops those that need not be kept."""
-        parts = seal_parts(chain([checkpoint], more))
-        replace(self._path(checkpoint.version), *parts, durable=True)
+        pieces = chain([checkpoint], more)
+        path = self._path(checkpoint.version)
+        rewrite(path, lambda file: seal_into(file, pieces), durable=True)
         for version in self.versions()[: -self._keep]:
             if not self.archives(version):
                 self._path(version).unlink(missing_ok=True)

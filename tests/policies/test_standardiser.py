@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policies import ActionSet, Features, Interaction, PolicyError, standardise
-from policies.standardise import CLIP, Standardiser
+from policies.standardise import CLIP, Standardiser, kernel
 
 
 def numbers(**values: float) -> Features:
@@ -148,3 +148,29 @@ def test_arrays_that_are_no_moments_are_refused(name: str, bad: np.ndarray) -> N
         Standardiser.from_arrays({key: array for key, array in good.items() if key != name})
     with pytest.raises(PolicyError):
         Standardiser.from_arrays({**good, "more": bad})
+
+
+def test_compiled_or_not_the_bits_are_the_same() -> None:
+    """Numbers that are new, constant, extreme, repeated or mixed with what is no number."""
+    assert kernel() is not None
+    rng = np.random.default_rng(5)
+    both = [Standardiser(), Standardiser(kernel())]
+    for n in range(300):
+        context = numbers(
+            x=rng.normal(), y=3.0, z=float(rng.normal() * 10.0 ** rng.integers(-8, 9))
+        )
+        if n % 3 == 0:
+            context = numbers(**{chr(97 + int(k)): 1.0 + n for k in rng.choice(20, 5, False)})
+        if n % 4 == 0:
+            context.numeric[0] = False
+        actions = [numbers(x=rng.normal(), p=float(n))] * (n % 5 == 0) or [NOTHING]
+        each = interaction(context, *actions)
+        taken = [standardiser.take(each) for standardiser in both]
+        for one, other in zip(*([a, b.features] for a, b in taken), strict=True):
+            assert one.value.tobytes() == other.value.tobytes()
+        one, other = (standardiser.transform(context).value for standardiser in both)
+        assert one.tobytes() == other.tobytes() == taken[0][0].value.tobytes()
+        if n % 50 == 0:
+            both[1] = Standardiser.from_arrays(both[1].arrays(), kernel())
+    for array, same in zip(both[0].arrays().values(), both[1].arrays().values(), strict=True):
+        assert array.tobytes() == same.tobytes()

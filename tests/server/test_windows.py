@@ -7,7 +7,16 @@ import heapq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.fold.event import Event, RewardEntry, rewards_in
+from server.fold.event import (
+    Event,
+    Nodes,
+    RewardEntry,
+    at_rest,
+    pending_at,
+    rewards_in,
+    saved,
+    window,
+)
 from server.fold.windows import Windows
 
 names = st.text(max_size=5)
@@ -45,7 +54,16 @@ events = st.builds(
 
 @given(events)
 def test_an_event_is_its_bytes(event: Event) -> None:
-    assert Event.from_bytes(event.to_bytes()) == event
+    """At rest, and as it is saved, whoever reads that."""
+    nodes, others = Nodes(), Nodes()
+    others.number("another")
+    data = event.to_bytes(nodes)
+    assert Event.from_bytes(data, nodes) == event
+    assert at_rest(saved(data, nodes), nodes) == data
+    assert Event.from_bytes(at_rest(saved(data, nodes), others), others) == event
+    for each in (data, saved(data, nodes)):
+        assert window(each) == (event.deadline_us, event.arrival)
+        assert pending_at(each) == (0 if event.closed else event.at)
 
 
 @given(entries)
@@ -69,7 +87,7 @@ def test_windows_close_in_the_order_of_a_heap(steps: list[tuple[int, int, bool]]
     windows = Windows()
     heap: list[tuple[int, int, bytes]] = []
     arrivals: dict[bytes, int] = {}
-    for now, (number, length, saved) in enumerate(steps):
+    for now, (number, length, anew) in enumerate(steps):
         while heap and (heap[0][0] <= now or arrivals.get(heap[0][2]) != heap[0][1]):
             deadline, arrival, key = heapq.heappop(heap)
             if arrivals.get(key) == arrival:
@@ -79,7 +97,7 @@ def test_windows_close_in_the_order_of_a_heap(steps: list[tuple[int, int, bool]]
                 windows.drop(key)
                 del arrivals[key]
         assert windows.take_due(now) is None
-        if saved:
+        if anew:
             windows = again(windows)
         key = bytes([number]) * 16
         event = windows.get(key) or Event()
