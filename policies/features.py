@@ -202,13 +202,11 @@ class _Builder:
     def numbers(self, counts: Sequence[int], names: Sequence[str], values: Sequence[float]) -> None:
         named = self._matched("numeric", counts, names, values)
         if named:
-            numbers = list(values)
+            value = np.array(list(values), np.float64)
+            self._check(value, f"{self.where}.numeric_values")
             if self.order is not None:
                 places, counts = self._places(counts, self.order)
-                named = tuple([named[i] for i in places])
-                numbers = [numbers[i] for i in places]
-            value = np.array(numbers, np.float64)
-            self._check(value, f"{self.where}.numeric_values")
+                named, value = tuple([named[i] for i in places]), value[places]
             part = Part(self.where, self.namespace, "numeric", named, (), tuple(counts))
             self._add(part, value)
 
@@ -238,11 +236,10 @@ class _Builder:
             )
         if not expected:
             return
-        numbers = np.frombuffer(data, "<f4")
-        if self.order is not None:
-            numbers = numbers.reshape(self.rows, -1)[self.order].reshape(-1)
-        value = numbers.astype(np.float64)
+        value = np.frombuffer(data, "<f4").astype(np.float64)
         self._check(value, f"{self.where}.vector_data")
+        if self.order is not None:
+            value = value.reshape(self.rows, -1)[self.order].reshape(-1)
         part = Part(self.where, self.namespace, "vector", tuple(names), (), tuple(sizes))
         self._add(part, value)
 

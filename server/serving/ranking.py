@@ -13,11 +13,13 @@ from rankd.v1 import log_pb2 as pb
 from server.fold.decide import Question, decide
 from server.fold.settings import MODES
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
-from server.serving.validation import check_rank
+from server.serving.validation import check_id, check_rank
 
 if TYPE_CHECKING:
+    from server.fold.question_shapes import QuestionShape
     from server.sections import Limits
     from server.serving.models import Served
+    from server.serving.questions import Questions
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Asked:
     slots: list[str]
     question: bytes  # what was asked, as the log keeps it
     request_hash: bytes
+    shape: QuestionShape | None = None  # where it is known
     decided: pb.Decision | None = None  # what was answered, without the question
     stored: pb.Decision | None = None  # the event's decision, where it was made before
     decision_id: str = ""
@@ -52,37 +55,58 @@ class Asked:
         return self.stored is not None and not self.clashes and not self.stored.defer_activation
 
 
-def check(path: str, app: str, request: api.RankRequest, limits: Limits) -> Asked:
+def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: Questions) -> Asked:
     """The request, if all of it but the features' values is right.
 
     Raises:
         InvalidArgumentError: naming the first field that is wrong.
     """
+    event_id = request.event_id
+    check_id("event_id", event_id, required=False)
+    event_id = event_id or secrets.token_hex(16)
+    if not request.k and not request.slot_ids:
+        question = _question(request, [])
+        shape = known.find(question)
+        if shape is not None:
+            return Asked(
+                path, request, app, event_id, shape.ids, [], question, _hash(question), shape
+            )
     ids = list(request.action_ids)
     slots = check_rank(request, ids, limits)
-    question = pb.Decision(
+    question = _question(request, slots)
+    return Asked(path, request, app, event_id, ids, slots, question, _hash(question))
+
+
+def _question(request: api.RankRequest, slots: list[str]) -> bytes:
+    return pb.Decision(
         context=request.context,
-        action_ids=ids,
+        action_ids=request.action_ids,
         action_features=request.action_features,
         excluded_ids=request.excluded_ids,
         slot_ids=slots,
         defer_activation=request.defer_activation,
     ).SerializeToString(deterministic=True)
-    request_hash = blake2b(question, digest_size=16).digest()
-    event_id = request.event_id or secrets.token_hex(16)
-    return Asked(path, request, app, event_id, ids, slots, question, request_hash)
 
 
-def complete(asked: Asked, served: Served, limits: Limits) -> bytes:
+def _hash(question: bytes) -> bytes:
+    return blake2b(question, digest_size=16).digest()
+
+
+def complete(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:
     """Decides; returns the decision as the log keeps it.
 
     Raises:
         InvalidArgumentError: a feature is wrong.
     """
-    try:
-        question = Question.of(asked.request, limits.magnitude)
-    except FeatureError as error:
-        raise InvalidArgumentError(error.field, error.reason) from error
+    shape = asked.shape
+    question = None if shape is None else shape.question(asked.question, limits.magnitude)
+    if question is None:
+        try:
+            question = Question.of(asked.request, limits.magnitude)
+        except FeatureError as error:
+            raise InvalidArgumentError(error.field, error.reason) from error
+        if shape is None and not asked.slots:
+            known.answered(asked.question)
     answer = decide(question, asked.slots or [""], asked.event_id, served.model, served.settings)
     decided = asked.decided = pb.Decision(
         pmf=answer.pmf.tolist(),

@@ -26,6 +26,7 @@ from server.serving.errors import (
     ServiceError,
     UnavailableError,
 )
+from server.serving.questions import Questions
 from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
 
@@ -75,6 +76,7 @@ class DecisionService:
         self._clock_us = clock_us
         self._lookup = lookup
         self._overload = overload
+        self._questions = Questions()
 
     async def rank(self, request: api.RankRequest) -> api.RankReply:
         """Decides one event, or returns the stored decision of a retried one.
@@ -103,7 +105,8 @@ class DecisionService:
                 await asyncio.sleep(0)
             path = f"requests[{i}]" if len(requests) > 1 else ""
             try:
-                asked.append(check(path, self.app_name(request.app), request, self._limits))
+                app = self.app_name(request.app)
+                asked.append(check(path, app, request, self._limits, self._questions))
             except FieldError as error:
                 if not path:
                     raise
@@ -213,7 +216,7 @@ class DecisionService:
             if i % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             try:
-                payload = complete(each, self.served(each.app), self._limits)
+                payload = complete(each, self.served(each.app), self._limits, self._questions)
             except FieldError as error:
                 if not each.path:
                     raise

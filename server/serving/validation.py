@@ -54,7 +54,7 @@ def _check_distinct(field: str, ids: Sequence[str]) -> None:
 
 
 def check_rank(request: pb.RankRequest, ids: Sequence[str], limits: Limits) -> list[str]:
-    """Everything but the features' values; returns the slots to fill, empty for a single unnamed one.
+    """Everything but the event's id and the features' values; returns the slots to fill, empty for a single unnamed one.
 
     Args:
         ids: the request's `action_ids`, as a list.
@@ -62,7 +62,6 @@ def check_rank(request: pb.RankRequest, ids: Sequence[str], limits: Limits) -> l
     Raises:
         InvalidArgumentError: naming the first field that is wrong.
     """
-    check_id("event_id", request.event_id, required=False)
     if not ids:
         raise InvalidArgumentError("action_ids", "is empty; give at least one action")
     if len(ids) > limits.actions:

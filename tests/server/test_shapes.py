@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rankd.v1 import log_pb2 as pb
-from server.fold import shapes
+from server.fold import kept
 from server.fold.decide import PER_SLOT
 from server.fold.fold import AppFold
 from server.fold.interactions import interactions
@@ -172,7 +172,7 @@ def test_shapes_are_told_apart() -> None:
             found, _ = known.read(decision.SerializeToString(), {0: 1.0})
             assert bits(found) == bits(list(interactions(decision, {0: 1.0})))
     # `baseline` and `impossible` have the shape of `plain`.
-    assert known.made == len(SHAPED) - 2
+    assert known.kept.made == len(SHAPED) - 2
 
 
 def test_a_name_is_no_place_for_a_number() -> None:
@@ -199,17 +199,17 @@ def test_what_comes_only_once_is_given_up() -> None:
         decision.context.add(numeric_names=[f"name {n}"], numeric_values=[rng.random()])
         found, _ = known.read(decision.SerializeToString(), {0: 1.0})
         assert bits(found) == bits(list(interactions(decision, {0: 1.0})))
-    assert known.made == 256
+    assert known.kept.made == 256
 
 
 def test_no_more_shapes_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes, "_SHAPES", 5)
+    monkeypatch.setattr(kept, "_SHAPES", 5)
     rng, known = random.Random(6), Shapes()
     for n in range(100):
         decision = drawn(rng, [f"action {n % 12}", "b"])
         found, _ = known.read(decision.SerializeToString(), {0: 1.0})
         assert bits(found) == bits(list(interactions(decision, {0: 1.0})))
-        assert known.kept <= 5
+        assert known.kept.kept <= 5
 
 
 @pytest.mark.parametrize("kind", [plain, everything], ids=lambda kind: kind.__name__)
