@@ -29,8 +29,8 @@ import numpy as np
 
 from rankd.messages import rank_request
 from rankd.v1 import log_pb2 as pb
+from server.edges.grpc_frames import frame
 from server.sections import Edge
-from server.serving.grpc_frames import frame
 from tests.server.harness import Service, free_port
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ def _reaches(reader: MirrorReader, folder: DataFolder, app: str) -> bool:
 
 def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
     if config.server.edge == "envoy":
-        from server.serving.envoy_process import EdgeMissingError, become_envoy
+        from server.edges.envoy_process import EdgeMissingError, become_envoy
 
         try:
             become_envoy(folder, config.server, name, port)
@@ -152,7 +152,7 @@ def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
             return EX_CONFIG
     import uvloop
 
-    from server.serving.worker import serve_grpcio
+    from server.edges.worker import serve_grpcio
 
     # A bare echo over grpc.aio costs 10% less on it than on asyncio's own loop (benchmarks/README.md, transport-01).
     uvloop.run(serve_grpcio(config, folder, name, port))

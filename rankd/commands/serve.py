@@ -51,7 +51,7 @@ def serve(data_dir: Path, config: Path | None, given: dict[str, Any]) -> int:
 def _check_edge(server: ServerConfig) -> None:
     """Ends the command where no worker could ever start."""
     if server.edge == "envoy":
-        from server.serving.envoy_process import EdgeMissingError, check_installed
+        from server.edges.envoy_process import EdgeMissingError, check_installed
 
         try:
             check_installed()

@@ -1,1 +1,1 @@
-"""What answers clients: one service object that knows no transport, and its edges."""
+"""What answers clients: one service object that knows no transport, and what it stands on."""

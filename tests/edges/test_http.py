@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rankd.v1 import decisions_pb2 as api
-from server.serving.grpc_frames import frame, gzip_frame
+from server.edges.grpc_frames import frame, gzip_frame
 from tests.edges.conftest import CALLS, LIMIT, configured
 from tests.edges.test_grpc import journal_stopped, undelivered
 from tests.server.harness import CALL, Service, eventually

@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from server.serving.envoy_config import envoy_config
+from server.edges.envoy_config import envoy_config
 
 if TYPE_CHECKING:
     from server.files import DataFolder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # The environment's variable that tells the worker inside Envoy who it is: data folder, name.
 WORKER = "RANKD_ENVOY_WORKER"
-_APP = "server.serving.envoy_worker:app"
+_APP = "server.edges.envoy_worker:app"
 
 
 class EdgeMissingError(Exception):

@@ -11,7 +11,7 @@ import contextlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from server.serving.methods import Code
+from server.edges.methods import Code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
+from server.edges.grpc_frames import FrameError, unpacked
+from server.edges.methods import Code, parsed
 from server.serving.errors import InvalidArgumentError
-from server.serving.grpc_frames import FrameError, unpacked
-from server.serving.methods import Code, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

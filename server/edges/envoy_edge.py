@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from server.serving.asgi_connect import ConnectCalls
-from server.serving.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
-from server.serving.grpc_frames import (
+from server.edges.asgi_connect import ConnectCalls
+from server.edges.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
+from server.edges.grpc_frames import (
     ACCEPTED,
     HEAD,
     FrameError,
@@ -26,7 +26,7 @@ from server.serving.grpc_frames import (
     percent_encoded,
     seconds,
 )
-from server.serving.methods import (
+from server.edges.methods import (
     PUSHBACK,
     Code,
     GoneError,
@@ -40,7 +40,7 @@ from server.serving.methods import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from server.serving.methods import Methods
+    from server.edges.methods import Methods
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError, Message
 
 from rankd.v1 import admin_pb2
 from rankd.v1 import decisions_pb2 as api
+from server.edges.health import Health
+from server.edges.reflection import V1, V1ALPHA, Reflection
 from server.serving.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -26,8 +28,6 @@ from server.serving.errors import (
     ServiceError,
     UnavailableError,
 )
-from server.serving.health import Health
-from server.serving.reflection import V1, V1ALPHA, Reflection
 
 if TYPE_CHECKING:
     from server.serving.admin import AdminService

@@ -6,11 +6,11 @@ import asyncio
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from server.serving import connect
-from server.serving.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
+from server.edges import connect
+from server.edges.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
+from server.edges.grpc_frames import TooLargeError
+from server.edges.methods import Code, GoneError, Methods, Unary, failure, retry_after
 from server.serving.errors import UnavailableError
-from server.serving.grpc_frames import TooLargeError
-from server.serving.methods import Code, GoneError, Methods, Unary, failure, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,19 +15,19 @@ import structlog
 
 from server import logs
 from server.config import Config
+from server.edges.envoy_edge import EnvoyApp
+from server.edges.envoy_process import WORKER
+from server.edges.health import Health
+from server.edges.methods import methods_of
+from server.edges.worker import serve, stop_with_supervisor
 from server.files import DataFolder
 from server.sections import CHECKED
-from server.serving.envoy_edge import EnvoyApp
-from server.serving.envoy_process import WORKER
-from server.serving.health import Health
-from server.serving.methods import methods_of
-from server.serving.worker import serve, stop_with_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from server.edges.methods import Methods
     from server.serving.admin import AdminService
-    from server.serving.methods import Methods
     from server.serving.service import DecisionService
 
 log = structlog.get_logger("worker")

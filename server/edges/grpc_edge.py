@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from server.serving.health import Health
-from server.serving.methods import (
+from server.edges.health import Health
+from server.edges.methods import (
     MAX_REPLY_BYTES,
     PUSHBACK,
     Streaming,

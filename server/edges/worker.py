@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from server.config import Config
+    from server.edges.methods import Edge
     from server.files import DataFolder
     from server.redis.lookup import Lookup
-    from server.serving.methods import Edge
 
 log = structlog.get_logger("worker")
 
@@ -49,7 +49,7 @@ def _now_us() -> int:
 
 async def serve_grpcio(config: Config, folder: DataFolder, name: str, port: int) -> None:
     """Serves by grpc.aio until SIGTERM, or until the supervisor is gone; then finishes running calls and returns."""
-    from server.serving.grpc_edge import GrpcEdge  # loads grpc, which the other edge does without
+    from server.edges.grpc_edge import GrpcEdge  # loads grpc, which the other edge does without
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,0 +1,1 @@
+"""The ways in: a worker, its edge, and what is spoken there."""
