@@ -133,6 +133,13 @@ def simulate(
     jobs: Jobs = 1,
     resume: Resume = None,
     cache: Cache = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with learning curves and regret (.html) or a table for a pull request (.md)."
+        ),
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write plots as PNG into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Let policies learn live in a world whose truth is known."""
@@ -148,6 +155,8 @@ def simulate(
         jobs=jobs,
         resume=resume,
         cache=cache,
+        report=report,
+        plots=plots,
         as_json=as_json,
     )
     raise typer.Exit(code)

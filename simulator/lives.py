@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import asdict, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from simulator.decisions import Decisions
 from simulator.evaluation import mean
 from simulator.life import Online, Refused, average, estimate, versus
 from simulator.logs import Decided, DsjsonLog, open_log
+from simulator.logs.handed_on import HandedOn
 from simulator.met import rewards_met
 from simulator.online import Live, lives
 from simulator.reports.given import LivesInput
@@ -20,7 +22,6 @@ from simulator.reward_models import Progressive
 from simulator.specs import policy_of
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from simulator.logs import Event, Log
@@ -122,21 +123,18 @@ def live(
     return Lives(log.name, own, each, heard.decided, len(heard.rewards), alpha)
 
 
-class _Heard:
+class _Heard(HandedOn):
     """A log that remembers what it told."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
-        self.name = log.name
-        self.reward_range = log.reward_range
-        self.counters: Counter[str] = log.counters
+        super().__init__(log)
         self.decided = 0
-        self.rewards: list[float] = []
+        self.rewards = array("d")
         self.slates = False  # whether a decision had several slots
         self._decisions = Decisions()
 
     def __iter__(self) -> Iterator[Event]:
-        for event in self._log:
+        for event in self.log:
             if isinstance(event, Decided):
                 self.decided += 1
                 self._decisions.number(event)

@@ -30,6 +30,8 @@ LEAST_SHARE = 0.01  # expected ESS / n
 LEAST_ROWS = 100.0  # expected ESS
 SUSPICIOUS = 0.001
 """p-value of the mean weight below which the logged propensities are doubted."""
+# By how much a number that is kept in 4 bytes may be off, as a share of itself.
+_NARROW = float(np.finfo(np.float32).eps) / 2
 # Halvings of the interval in which the share of exploration is sought: 2^-30 of a share.
 _HALVINGS = 30
 
@@ -318,7 +320,10 @@ def _z(sample: Sample, w: Column) -> float:
     np.subtract(sample.expected_square, variance, out=variance)  # of each w, before its draw
     if np.isfinite(variance).all():
         off = float(w.mean()) - (1 - float(sample.unsupported.mean(dtype=np.float64)))
-        error = sqrt(float(np.maximum(variance, 0.0, out=variance).sum())) / n
+        spread = float(np.maximum(variance, 0.0, out=variance).sum())
+        if sample.expected_square.dtype == np.float32:  # what weights near 1 vary by is lost in it
+            spread += _NARROW * float(sample.expected_square.sum(dtype=np.float64))
+        error = sqrt(spread) / n
     else:
         off = float(w.mean()) - 1
         error = float(w.std(ddof=1)) / sqrt(n) if n > 1 else nan

@@ -90,7 +90,7 @@ def conclude_slates(
         versus = None
         if i:
             first = found.replayed[0].slates
-            versus = slate_difference(one.slates, first, estimators[0], alpha)
+            versus = slate_difference(one.slates, first, estimators[0], alpha, force=force)
         results.append(Result(evaluation, versus))
     return results
 

@@ -72,19 +72,26 @@ def evaluate_slates(
     return Evaluation(len(slates), found, versus, Overlap.of(slates.whole()), common)
 
 
-def slate_difference(one: Slates, other: Slates, name: str, alpha: float = 0.05) -> Estimate:
+def slate_difference(
+    one: Slates, other: Slates, name: str, alpha: float = 0.05, *, force: bool = False
+) -> Estimate:
     """By how much one policy's value exceeds another's, paired slate by slate.
+
+    Args:
+        force: whether to give a number that should not be believed, too, marked.
 
     Raises:
         ValueError: there is no such estimator.
     """
-    pair = [_valued(name, each, force=False) for each in (one, other)]
-    found = []
-    for each in pair:
-        if isinstance(each, str):
-            return refused(each)
-        found.append(each.influence)
-    return mean(found[0] - found[1], alpha)
+    pair = []
+    for each in (one, other):
+        valued = _valued(name, each, force=force)
+        if isinstance(valued, str):
+            return refused(valued)
+        pair.append(valued)
+    found = mean(pair[0].influence - pair[1].influence, alpha)
+    reason = "; ".join(dict.fromkeys(each.reason for each in pair if each.reason))
+    return replace(found, identifiable=False, reason=reason) if reason else found
 
 
 def _valued(name: str, slates: Slates, *, force: bool) -> _Valued | str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +11,9 @@ import typer
 from rankd.commands import fail
 from server.fold.records import LogRecord
 from simulator.logs import Matured
-from simulator.waiting import Windowed
+from simulator.logs.handed_on import HandedOn
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
@@ -51,7 +49,7 @@ def learned_until(models: Sequence[Saved], log: Log) -> int:
     return until
 
 
-class Learned:
+class Learned(HandedOn):
     """A log that notes which rows were decided up to a record, so that they can be left out of what is concluded.
 
     Args:
@@ -59,26 +57,13 @@ class Learned:
     """
 
     def __init__(self, log: Log, until: int) -> None:
-        self.log = log
+        super().__init__(log)
         self._until = until
-        self.name = log.name
-        self.reward_range = log.reward_range
-        self.counters: Counter[str] = log.counters
         self.decided = self.matured = 0  # of those
         self._places: dict[tuple[str, int], int] = {}  # of decisions that wait for their rewards
         self._rows: list[
             tuple[int, bool]
         ] = []  # place of the decision, whether a model may have learned it
-
-    @property
-    def deadline(self) -> float:
-        """As the log says it: see `simulator.waiting.Windowed`."""
-        return self.log.deadline if isinstance(self.log, Windowed) else inf
-
-    @property
-    def closed_to(self) -> float:
-        """As the log says it."""
-        return self.log.closed_to if isinstance(self.log, Windowed) else -inf
 
     def __iter__(self) -> Iterator[Event]:
         if not self._until:

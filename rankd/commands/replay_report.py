@@ -1,4 +1,4 @@
-"""The files that `rankd replay` writes: a page, a Markdown table, a folder of plots."""
+"""The files that `rankd replay` and `rankd simulate` write: a page, a Markdown table, a folder of plots."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.comparison import Comparison
-    from simulator.reports import LivesInput, ReportInput
+    from simulator.reports import LivesInput, ReportInput, WorldInput
 
-    R = TypeVar("R", ReportInput, LivesInput)
+    R = TypeVar("R", ReportInput, LivesInput, WorldInput)
 
 
 def write(found: Comparison, report: Path | None, plots: Path | None) -> None:
@@ -28,6 +28,13 @@ def write_lives(given: LivesInput, report: Path | None, plots: Path | None) -> N
     from simulator.reports import lives_html, lives_markdown
 
     _write(given, lives_html, lives_markdown, report, plots)
+
+
+def write_world(given: WorldInput, report: Path | None, plots: Path | None) -> None:
+    """The same of policies that played in a world."""
+    from simulator.reports import world_html, world_markdown
+
+    _write(given, world_html, world_markdown, report, plots)
 
 
 def _write(

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from policies import ModelSpec, PolicyError
-from rankd.commands import fail
+from rankd.commands import check_report, fail
 from rankd.commands.progress import bar
+from rankd.commands.replay_report import write_world
 from simulator.environments import EnvironmentSpecError, environment_of
 from simulator.experiments import Play, StoreError, data_digest, run
+from simulator.reports import LearnedInput, WorldInput
 from simulator.simulation import spread
 from simulator.specs import policy_of
 
@@ -38,8 +40,11 @@ def simulate(
     as_json: bool,
     jobs: int = 1,
     resume: Path | None = None,
+    report: Path | None = None,
+    plots: Path | None = None,
 ) -> int:
     """Plays every policy over seeds 1, 2 ... and compares each with the first."""
+    check_report(report, (".html", ".md"))
     try:
         world = environment_of(environment, cache)
         policies = [policy_of(spec) for spec in specs]
@@ -71,11 +76,14 @@ def simulate(
     except (EnvironmentSpecError, PolicyError, StoreError, OSError) as error:
         fail(str(error))
     each = len(specs)
-    report = _report(environment, specs, [found[s : s + each] for s in range(0, len(found), each)])
+    runs = [found[s : s + each] for s in range(0, len(found), each)]
+    if report is not None or plots is not None:
+        write_world(_given(environment, specs, runs), report, plots)
+    summary = _report(environment, specs, runs)
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json.dumps(summary))
     else:
-        _show(report)
+        _show(summary)
     return 0
 
 
@@ -105,6 +113,17 @@ def _report(
     seeds = list(range(1, len(runs) + 1))
     rounds = runs[0][0]["rounds"]
     return {"environment": environment, "rounds": rounds, "seeds": seeds, "policies": rows}
+
+
+def _given(environment: str, specs: Sequence[str], runs: list[list[dict[str, Any]]]) -> WorldInput:
+    """What reports are made from; runs [S][P] are Play's results."""
+    policies = []
+    for p, spec in enumerate(specs):
+        kept = [each[p]["curve"] for each in runs]
+        rounds, *_ = (np.array(curve["round"], np.float64) for curve in kept)
+        reward, regret = (np.array([curve[of] for curve in kept]) for of in ("reward", "regret"))
+        policies.append(LearnedInput(spec, rounds, reward, regret))
+    return WorldInput(environment, policies)
 
 
 def _mean(curves: list[list[float]]) -> list[float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.logs.events import Decided
+from simulator.logs.handed_on import HandedOn
 from simulator.targets import FROZEN
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator
 
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulator.targets import Target
 
 
-class Part:
+class Part(HandedOn):
     """A log from its beginning to the moment in which decision number `end` was made; it is a Log.
 
     Nothing that came after is handed on: a reward that was final only later is not known, as it was not then.
@@ -30,7 +30,7 @@ class Part:
     """
 
     def __init__(self, log: Log, begin: int, end: int | None) -> None:
-        self._log = log
+        super().__init__(log)
         self._begin = begin
         self._end = end
         self.begun = False
@@ -38,23 +38,11 @@ class Part:
         self.before = 0
         """Rewards so far of decisions before `begin`, whenever they came."""
 
-    @property
-    def name(self) -> str:
-        return self._log.name
-
-    @property
-    def reward_range(self) -> tuple[float, float] | None:
-        return self._log.reward_range
-
-    @property
-    def counters(self) -> Counter[str]:
-        return self._log.counters
-
     def __iter__(self) -> Iterator[Event]:
         self.begun, self.before = self._begin == 0, 0
         number = 0
         pending: set[tuple[str, int]] = set()  # made before `begin`, without a reward
-        for event in self._log:
+        for event in self.log:
             if isinstance(event, Decided):
                 if number == self._end:
                     return

@@ -24,8 +24,8 @@ from simulator.ips import NotIdentifiable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# How far rounding may carry a weight or a scaled reward off its value, as a share.
-_ROUNDING = 1e-9
+# How far rounding may carry a weight or a scaled reward off its value, as a share: w_max may have been kept in 4 bytes, which is 1.2e-7.
+_ROUNDING = 1e-6
 
 
 def clopper_pearson(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:

@@ -72,9 +72,11 @@ class DsjsonLog(FileLog):
             with line(self.name, each.number):
                 try:
                     raw = json.loads(each.text, parse_constant=_refuse)
-                except json.JSONDecodeError:
+                except json.JSONDecodeError as error:
                     if not each.unfinished:
-                        raise
+                        raise ValueError(
+                            f"no JSON object from column {error.colno} on ({error.msg}): mend the line, or leave it out"
+                        ) from error
                     self.cut_short()
                     return
                 if _OF_DECISIONS.isdisjoint(raw):

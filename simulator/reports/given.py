@@ -11,6 +11,9 @@ from simulator.targets import FROZEN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from simulator.evaluation import Estimate, Evaluation
     from simulator.life import Online, Refused
     from simulator.sample import Sample
@@ -117,6 +120,60 @@ class LivesInput:
     """Those with one."""
     alpha: float = 0.05
     """Of all intervals."""
+
+    @property
+    def level(self) -> str:
+        """The intervals' level in words, "95 %"."""
+        return f"{100 * (1 - self.alpha):.4g} %"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedInput:
+    """One policy that played in a world, with S seeds."""
+
+    name: str
+    """As the caller spelled it."""
+    round: NDArray[np.float64]
+    """[n] rounds, from 1, ascending, at which the curves below are known; the last one is the last of all."""
+    reward: NDArray[np.float64]
+    """[S, n] rewards so far, summed."""
+    regret: NDArray[np.float64]
+    """[S, n] regret so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldInput:
+    """Policies that played in one world (`simulator.simulation`), paired by seed, for the same.
+
+    Raises:
+        ValueError: there are no policies, or curves differ in shape.
+    """
+
+    environment: str
+    """As it was spelled, for the title."""
+    policies: Sequence[LearnedInput]
+    alpha: float = 0.05
+    """Of all intervals."""
+
+    def __post_init__(self) -> None:
+        if not self.policies:
+            raise ValueError("policies: must not be empty")
+        shape = self.seeds, len(self.policies[0].round)
+        for each in self.policies:
+            if not each.reward.shape == each.regret.shape == (shape[0], len(each.round)) == shape:
+                raise ValueError(
+                    f"{each.name}: curves {each.reward.shape} and {each.regret.shape}, expected {shape}"
+                )
+
+    @property
+    def rounds(self) -> int:
+        """Of each run."""
+        return int(self.policies[0].round[-1])
+
+    @property
+    def seeds(self) -> int:
+        """Runs of each policy."""
+        return len(self.policies[0].regret)
 
     @property
     def level(self) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.reports import figures, lives, ticks, words
+from simulator.reports import figures, lives, ticks, words, worlds
 from simulator.reports.figures import Bars, Figure, Forest, Lines
-from simulator.reports.given import LivesInput
+from simulator.reports.given import LivesInput, WorldInput
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -37,7 +37,7 @@ STYLE = {
 }
 
 
-def png(report: ReportInput | LivesInput, folder: str | PathLike[str]) -> list[Path]:
+def png(report: ReportInput | LivesInput | WorldInput, folder: str | PathLike[str]) -> list[Path]:
     """Draws every figure into a folder, which is made if it is not there; returns the files.
 
     Each file carries its figure's text for those who do not see it as the PNG's Description.
@@ -49,7 +49,7 @@ def png(report: ReportInput | LivesInput, folder: str | PathLike[str]) -> list[P
     matplotlib, figure_class = _matplotlib()
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
-    drawn = lives.all_of(report) if isinstance(report, LivesInput) else figures.all_of(report)
+    drawn = _all_of(report)
     files = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the page has the name.
@@ -61,6 +61,12 @@ def png(report: ReportInput | LivesInput, folder: str | PathLike[str]) -> list[P
             canvas.savefig(file, dpi=DPI, metadata=about, bbox_inches="tight", pad_inches=0.15)
             files.append(file)
     return files
+
+
+def _all_of(report: ReportInput | LivesInput | WorldInput) -> list[Figure]:
+    if isinstance(report, LivesInput):
+        return lives.all_of(report)
+    return worlds.all_of(report) if isinstance(report, WorldInput) else figures.all_of(report)
 
 
 def _matplotlib() -> tuple[Any, Any]:

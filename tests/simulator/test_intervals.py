@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log, sqrt
 from time import process_time
 from typing import TYPE_CHECKING
@@ -189,6 +190,11 @@ def test_clopper_pearson_is_the_binomial_interval_times_w0() -> None:
     shifted = Sample.of(2 * reward - 1, np.full(20, 0.25), weight / 4)
     moved = clopper_pearson(Evidence.ips(shifted, (-1.0, 1.0)))
     assert moved.low == pytest.approx(8 * exact.low - 1, rel=1e-9)
+    # As are those whose w_max was rounded up to 4 bytes.
+    narrow = np.full(20, np.nextafter(np.float32(4), np.float32(5)))
+    rounded = clopper_pearson(Evidence.ips(replace(sample, w_max=narrow), UNIT))
+    assert rounded.method == "Clopper-Pearson"
+    assert rounded.low == pytest.approx(4 * exact.low, rel=1e-6)
 
 
 def test_clopper_pearson_refuses_what_is_no_binomial() -> None:

@@ -239,6 +239,12 @@ def test_what_is_no_json_is_refused_with_its_place(text: str, tmp_path: Path) ->
         list(write(tmp_path / "log.json", CB, text))
 
 
+def test_a_line_cut_in_the_middle_of_a_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.json", CB, json.dumps(CB)[:40], CB)
+    with pytest.raises(LogFormatError, match=r"line 2: no JSON object from column .* leave it out"):
+        list(log)
+
+
 @pytest.mark.parametrize(
     ("slot", "outcome", "message"),
     [

@@ -289,6 +289,11 @@ def test_little_overlap_is_refused_by_each_estimator_s_own_weights() -> None:
     forced = evaluate_slates(slates, "frozen", ["sips"], force=True).estimators["sips"]
     assert forced.value is not None
     assert not forced.identifiable
+    assert slate_difference(slates, slates, "sips").value is None
+    versus = slate_difference(slates, slates, "sips", force=True)
+    assert versus.value == 0
+    assert not versus.identifiable
+    assert "below 100" in versus.reason
 
 
 def test_the_bootstrap_draws_slates_and_is_refused_for_a_path(world: tuple[Listed, str]) -> None:

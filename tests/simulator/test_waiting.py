@@ -12,6 +12,7 @@ from policies import ModelSpec
 from policies.features import encode_actions
 from rankd.v1 import log_pb2 as pb
 from simulator import waiting as module
+from simulator.experiments.cut import Part
 from simulator.logs import CsvLog, Decided, Matured
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
@@ -75,6 +76,8 @@ def test_a_decision_whose_window_has_closed_without_a_reward_waits_no_longer(
     assert sum(isinstance(event, Matured) for event in RankdLog(log)) > 100
     # Two groups of 16 decisions, of up to two slots, and what was made in a window of twenty seconds.
     assert most(RankdLog(log)) < 2 * 2 * 16 + 20
+    # A search and lives hand its events on.
+    assert most(Part(RankdLog(log), 100, None)) < 2 * 2 * 16 + 20
     # In the order in which models were used a reward may be further off than a window.
     assert most(ServedLog(log)) > 200
 
