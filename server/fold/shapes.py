@@ -78,8 +78,8 @@ class Shape:
         question = Question.of(marked)
         self._context = _Columns(question.context, spans.context)
         self._features = _Columns(question.actions.features, spans.actions)
-        self._ids, self._start = question.actions.ids, question.actions.start
-        self._start.setflags(write=False)
+        self._actions = question.actions  # but for their values
+        self._actions.start.setflags(write=False)
         self._eligible = question.eligible
         self._all = question.eligible.tolist() == list(range(question.count))
         self._at = {k: i for i, k in enumerate(question.eligible.tolist())}
@@ -115,9 +115,12 @@ class Shape:
                 played = played[self._eligible]
         else:
             return list(interactions(pb.Decision.FromString(payload), rewards)), facts
+        actions = self._actions
+        if spans.actions:
+            actions = ActionSet(actions.ids, actions.start, self._features.read(payload))
         interaction = Interaction(
             self._context.read(payload),
-            ActionSet(self._ids, self._start, self._features.read(payload)),
+            actions,
             at,
             played,
             rewards[0],
