@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _BATCH = 500
 # Bytes of a vector in the context that make payloads of 1.5 and of 20 kB.
 SMALL, LARGE = 1_000, 19_500
-# So many pending decisions have large payloads: 2 GB of journal.
-_LARGE = 100_000
+# So many pending decisions have large payloads: 4 GB of journal.
+_LARGE = 200_000
 # Goals that the project has set itself: bytes for a pending decision, and of a process with a million.
 GOAL_EACH, GOAL_RESIDENT = 300, 0.5e9
 

@@ -67,9 +67,14 @@ class LogClock:
         else:
             self._received_us[stream[0]] = self.now_us
             before = self.heard_us.get(stream, 0)
-            heard = self.heard_us[stream] = max(before, self.now_us - lag_us)
+            heard = self.now_us - lag_us
+            if heard > before:
+                self.heard_us[stream] = heard
+            else:
+                heard = self.heard_us[stream] = before
             if len(self.heard_us) == 1:
-                self.due_us = max(self.due_us, heard)
+                if heard > self.due_us:
+                    self.due_us = heard
             elif before <= self.due_us:  # the slowest stream may have moved
                 self.due_us = max(self.due_us, min(self.heard_us.values()))
         return Times(self.due_us, self.now_us)

@@ -1,7 +1,8 @@
 """An event in its window: as an object while it is dealt with, as one `bytes` while it waits among a million others, and as
 bytes that stand for themselves where it is saved.
 
-What waits differs from what is saved in one thing: the journal's name, which millions share, is a number there.
+What waits differs from what is saved in this: the journal's name, which millions share, is a number, and what an event has
+none of takes no room.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ Place = tuple[str, int]
 
 # deadline, arrival, at, number, origin; flags; lengths of node, slots and rivals in bytes. The rest is rewards.
 _EVENT = Struct("<qQQQqBHII")
-_REST = Struct("<qQQQqBIII")  # the same with the node's number instead of its length
+# The same at rest, with the node's number instead of its length; lengths of slots and rivals follow if there are any.
+_REST = Struct("<qQQQqBI")
+_LENGTHS = Struct("<II")
+_MORE = 32  # the flag that says so
 # How both begin: the window, and what tells whether a decision is pending.
 _WINDOW = Struct("<qQ")
 _HEAD = Struct("<qQQQqB")
@@ -101,15 +105,15 @@ class Event:
         return any(reward.reward_key == reward_key for reward in rewards_in(self.rewards))
 
     def to_bytes(self, nodes: Nodes) -> bytes:
-        """The event at rest: 53 bytes for a decision, and some 90 more for a reward that names it."""
-        slots = b"".join(_texts(self.slots)) if self.slots else b""
-        rivals = b"".join(_rivals(self.rivals)) if self.rivals else b""
+        """The event at rest: 45 bytes for a decision, and some 90 more for a reward that names it."""
+        more = bool(self.slots or self.rivals)
         flags = (
             _DEFERRED * self.deferred
             + _ACTIVATED * self.activated
             + _UNDELIVERED * self.undelivered
             + _CLOSED * self.closed
             + _OVER * self.over
+            + _MORE * more
         )
         head = _REST.pack(
             self.deadline_us,
@@ -119,21 +123,24 @@ class Event:
             self.origin_us,
             flags,
             nodes.number(self.node),
-            len(slots),
-            len(rivals),
         )
-        return head + slots + rivals + self.rewards
+        if not more:
+            return head + self.rewards
+        slots, rivals = b"".join(_texts(self.slots)), b"".join(_rivals(self.rivals))
+        return head + _LENGTHS.pack(len(slots), len(rivals)) + slots + rivals + self.rewards
 
     @classmethod
     def from_bytes(cls, data: bytes, nodes: Nodes) -> Event:
         """The event that `to_bytes` was called on."""
-        deadline, arrival, at, number, origin, flags, node, slots, rivals = _REST.unpack_from(data)
-        event = cls(deadline, arrival, at, nodes.names[node], number, origin, (), *_FLAGS[flags])
+        deadline, arrival, at, number, origin, flags, node = _REST.unpack_from(data)
+        name = nodes.names[node]
+        event = cls(deadline, arrival, at, name, number, origin, (), *_FLAGS[flags & ~_MORE])
         start = _REST.size
-        if slots:
+        if flags & _MORE:
+            slots, rivals = _LENGTHS.unpack_from(data, start)
+            start += _LENGTHS.size
             event.slots = tuple(_texts_in(data[start : start + slots]))
             start += slots
-        if rivals:
             event.rivals = tuple(_rivals_in(data[start : start + rivals]))
             start += rivals
         event.rewards = data[start:]
@@ -142,17 +149,24 @@ class Event:
 
 def saved(data: bytes, nodes: Nodes) -> bytes:
     """An event at rest as checkpoints have it: equal events, equal bytes."""
-    *numbers, node, slots, rivals = _REST.unpack_from(data)
+    *numbers, flags, node = _REST.unpack_from(data)
+    start, slots, rivals = _REST.size, 0, 0
+    if flags & _MORE:
+        slots, rivals = _LENGTHS.unpack_from(data, start)
+        start += _LENGTHS.size
     name: bytes = nodes.names[node].encode()
-    return _EVENT.pack(*numbers, len(name), slots, rivals) + name + data[_REST.size :]
+    head = _EVENT.pack(*numbers, flags & ~_MORE, len(name), slots, rivals)
+    return head + name + data[start:]
 
 
 def at_rest(data: bytes, nodes: Nodes) -> bytes:
     """What `saved` was called on."""
-    *numbers, length, slots, rivals = _EVENT.unpack_from(data)
+    *numbers, flags, length, slots, rivals = _EVENT.unpack_from(data)
     start = _EVENT.size + length
     node = nodes.number(data[_EVENT.size : start].decode())
-    return _REST.pack(*numbers, node, slots, rivals) + data[start:]
+    if not (slots or rivals):
+        return _REST.pack(*numbers, flags, node) + data[start:]
+    return _REST.pack(*numbers, flags | _MORE, node) + _LENGTHS.pack(slots, rivals) + data[start:]
 
 
 def passed(data: bytes) -> bool:
@@ -164,6 +178,11 @@ def window(data: bytes) -> tuple[int, int]:
     """(deadline_us, arrival) of the event with these bytes, at rest or saved."""
     deadline, arrival = _WINDOW.unpack_from(data)
     return deadline, arrival
+
+
+def origin(data: bytes) -> int:
+    """origin_us of the event with these bytes."""
+    return int(_HEAD.unpack_from(data)[4])
 
 
 def pending_at(data: bytes) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from server.fold.event import Event, Place, RewardEntry, rewards_in
+from server.fold.event import Event, Place, RewardEntry, origin, pending_at, rewards_in
 from server.fold.windows import Windows
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Joiner:
     def reward(self, key: bytes, reward: RewardEntry, now_us: int) -> Iterable[Joined]:
         """A Reward record."""
         self.counters["rewards"] += 1
+        if not self.rules.always_sent and self._add(key, reward):
+            return ()
         event = self._event(key, now_us)
         if event.has(reward.reward_key):
             self.counters["duplicate_rewards"] += 1
@@ -127,6 +129,15 @@ class Joiner:
                 event.rewards += reward.to_bytes()
             return self._settle(key, event)
         return ()
+
+    def _add(self, key: bytes, reward: RewardEntry) -> bool:
+        """Adds a reward to a decision that is at rest, and leaves it there; False, and nothing is done, where more may be to do."""
+        data = self.windows.events.get(key)
+        if data is None or reward.reward_key in data or not pending_at(data):
+            return False
+        if self._in_time(reward, origin(data)):
+            self.windows.events[key] = data + reward.to_bytes()  # rewards come last
+        return True
 
     def activation(
         self, key: bytes, delivered: bool, by_client: bool, now_us: int
@@ -159,11 +170,14 @@ class Joiner:
         self.windows.open(key, event, now_us + self.rules.wait_us + self.rules.lateness_us)
 
     def _keep(self, event: Event, reward: RewardEntry) -> None:
-        if reward.origin_us - event.origin_us > self.rules.wait_us + self.rules.skew_us:
-            self.counters["late_rewards"] += 1
-        else:
-            self.counters["joined"] += 1
+        if self._in_time(reward, event.origin_us):
             event.rewards += reward.to_bytes()
+
+    def _in_time(self, reward: RewardEntry, origin_us: int) -> bool:
+        """Whether it came within its decision's window; counts it."""
+        joined = reward.origin_us - origin_us <= self.rules.wait_us + self.rules.skew_us
+        self.counters["joined" if joined else "late_rewards"] += 1
+        return joined
 
     def _settle(self, key: bytes, event: Event) -> Iterable[Joined]:
         """Keeps the event. Where rewards are always sent: final as soon as every slot has one."""

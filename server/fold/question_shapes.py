@@ -10,6 +10,7 @@ from server.fold.decide import Question
 from server.fold.places import ACTION_FEATURES, CONTEXT, Columns, mark
 
 if TYPE_CHECKING:
+    from policies import Features
     from server.fold.places import Found
 
 
@@ -36,8 +37,8 @@ class QuestionShape:
         self.ids = list(decision.action_ids)  # [K] in the order of the request
         self.size = question.size
         self.eligible = question.eligible
-        self.action_ids, self.start = question.actions.ids, question.actions.start
-        self.start.setflags(write=False)
+        self._actions = question.actions  # but for their values
+        self._actions.start.setflags(write=False)
 
     def fits(self, data: bytes) -> bool:
         """Whether these are the bytes of such a decision, or question."""
@@ -49,6 +50,11 @@ class QuestionShape:
         features = self.features.within(data, magnitude)
         if context is None or features is None:
             return None
-        return Question(
-            context, self.size, self.eligible, ActionSet(self.action_ids, self.start, features)
-        )
+        return Question(context, self.size, self.eligible, self.actions(features))
+
+    def actions(self, features: Features) -> ActionSet:
+        """The eligible actions with these features."""
+        actions = self._actions
+        if features is actions.features:  # they have no numbers
+            return actions
+        return ActionSet(actions.ids, actions.start, features)

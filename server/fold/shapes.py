@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from policies import ActionSet, Interaction
+from policies import Interaction
 from rankd.v1 import log_pb2 as pb
 from server.fold.decide import PER_SLOT
 from server.fold.interactions import interactions
@@ -81,7 +81,7 @@ class Shape(QuestionShape):
             return list(interactions(pb.Decision.FromString(payload), rewards)), facts
         interaction = Interaction(
             self.context.read(payload),
-            ActionSet(self.action_ids, self.start, self.features.read(payload)),
+            self.actions(self.features.read(payload)),
             at,
             played,
             rewards[0],

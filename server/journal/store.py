@@ -330,6 +330,7 @@ class JournalReader:
             raise FileNotFoundError(f"no journal at {path}")
         self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
         self._version = -1
+        self._one = f"SELECT {self.columns} WHERE sequence = ?"  # one object, hashed once
 
     def changed(self) -> bool:
         """Whether anything was committed since this was last asked."""
@@ -412,7 +413,7 @@ class JournalReader:
         Raises:
             LogError: it is not there (any more).
         """
-        row = self._db.execute(f"SELECT {self.columns} WHERE sequence = ?", (sequence,)).fetchone()
+        row = self._db.execute(self._one, (sequence,)).fetchone()
         if row is None:
             raise LogError(f"record {sequence} is not in the journal; it was trimmed")
         return LogRecord._make(row)
