@@ -71,6 +71,10 @@ def _sources() -> Iterator[str]:
 def _fetch(name: str, cache: Path | None) -> int:
     try:
         typer.echo(log_of(name, cache or cache_folder()).name)
+        if cache is None:
+            typer.echo(
+                f"note: replay it by its name: rankd replay {name} --policy uniform", err=True
+            )
     except (EnvironmentSpecError, OSError) as error:
         fail(str(error))
     return 0

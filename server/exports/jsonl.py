@@ -137,7 +137,10 @@ class ExportSource:
             self.filtered = bool(self._header["app"])
             self._apps = [str(name) for name in self._header["apps"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise LogError(f"{path}: its first line is not that of an export") from error
+            raise LogError(
+                f"{path}: its first line is not that of an export; give a data folder of rankd, a topic, or a file of "
+                "`rankd log export` (jsonl)"
+            ) from error
         self._begin = len(first)
         self._sequences, self._offsets = array("Q"), array("Q")  # of the records met so far
         self._models: dict[

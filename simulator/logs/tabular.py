@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Row = Mapping[str, object]
 
 
+# Columns of a table that a message names: enough to find the one that was meant.
+_NAMED = 20
 _PMF = "pmf:"
 
 
@@ -169,7 +171,10 @@ class TableLog(FileLog):
             return
         named = [name if (name := roles[what]) == what else f"{name} ({what})" for what in missing]
         what = ", ".join(named + others) or "a propensity or pmf"
-        found = f"{self.name}: no column {what}; it has {', '.join(header) or 'none'}. Say which is what with --columns "
+        there = ", ".join(header[:_NAMED]) or "none"
+        if len(header) > _NAMED:
+            there += f" and {len(header) - _NAMED} more"
+        found = f"{self.name}: no column {what}; it has {there}. Say which is what with --columns "
         found += (
             f"{','.join(f'{what}=NAME' for what in missing) or 'WHAT=NAME'} (in Python Columns)"
         )

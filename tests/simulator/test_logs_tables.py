@@ -269,3 +269,9 @@ def test_a_number_too_great_is_refused_whether_or_not_its_shape_is_known() -> No
     for number in (float("nan"), float("inf"), 1e10):
         with pytest.raises(ValueError, match="must be finite and at most"):
             encode(("x",), [number], ())
+
+
+def test_of_very_many_columns_a_message_names_the_first(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text(",".join(f"f{i}" for i in range(300)) + "\n")
+    with pytest.raises(LogFormatError, match=r"it has f0, .*, f19 and 280 more\. Say which"):
+        list(CsvLog(tmp_path / "wide.csv"))
