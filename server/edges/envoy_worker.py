@@ -195,10 +195,11 @@ def _on_sigterm(tell: Callable[[], object]) -> None:
     threading.Thread(target=wait, daemon=True, name="sigterm").start()
 
 
-def _worker() -> Worker:
-    root, name = json.loads(os.environ[WORKER])
-    logs.configure(name)
-    return Worker(DataFolder(Path(root)), name)
-
-
-app = _worker()
+def __getattr__(name: str) -> Worker:
+    """`app`, made when pyvoy asks for it: the process is a worker then, and no other may be one by an import."""
+    if name != "app":
+        raise AttributeError(name)
+    root, worker = json.loads(os.environ[WORKER])
+    logs.configure(worker)
+    globals()["app"] = made = Worker(DataFolder(Path(root)), worker)
+    return made

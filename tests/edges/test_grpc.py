@@ -101,11 +101,19 @@ def test_already_exists(service: Service) -> None:
 
 
 def test_internal_tells_nothing_but_a_number(service: Service) -> None:
+    def listed() -> bool:
+        try:
+            return bool(service.admin.ListModels(asked_for, timeout=CALL).models)
+        except grpc.RpcError:
+            return False
+
+    asked_for = admin_pb2.ListModelsRequest(app="broken")
+    eventually("the learner to have reported", listed)
     folder = service.folder.checkpoints("broken") / f"{1:020}.ckpt"
     folder.mkdir(parents=True)
-    code, text = refused(service.admin.ListModels, admin_pb2.ListModelsRequest(app="broken"))
+    code, text = refused(service.admin.ListModels, asked_for)
     folder.rmdir()
-    assert code == Code.INTERNAL
+    assert code == Code.INTERNAL, text
     assert text.startswith("internal error ")
     assert str(folder) not in text
     assert text.split()[2].rstrip(";") in service.tail(20_000)
