@@ -59,7 +59,7 @@ def test_a_stop_lets_calls_end_and_takes_no_new_ones(running: Service) -> None:
     running.signal("writer", signal.SIGSTOP)
     slow.set()
     call = stub.Rank.future(REQUEST, timeout=CALL)
-    threading.Event().wait(0.5)  # until both are at the journal
+    threading.Event().wait(1.0)  # until both are at the journal
     running.terminate()
     eventually("the workers to drain", lambda: running.tail().count('"draining"') == 2)
 

@@ -317,13 +317,13 @@ def test_a_reply_that_was_not_delivered_is_not_learned(service: Service) -> None
     service.signal("writer", signal.SIGSTOP)
     try:
         for event in ("given up", "delivered"):
-            asked = {"event_id": event, "action_ids": ["a", "b"], "timeout": 0.5}
+            asked = {"event_id": event, "action_ids": ["a", "b"], "timeout": 1.5}
             assert code_of(rank, service, "hurried", **asked) == grpc.StatusCode.DEADLINE_EXCEEDED
         call = service.decisions.Rank.future(
             api.RankRequest(app="hurried", event_id="cancelled", action_ids=["a"])
         )
         request = api.RankRequest(app="hurried", event_id="stream", action_ids=["a"])
-        stream = service.decisions.RankStream(iter([request]), timeout=0.5)
+        stream = service.decisions.RankStream(iter([request]), timeout=1.5)
         with pytest.raises(grpc.RpcError):
             list(stream)
         call.cancel()
