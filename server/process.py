@@ -150,12 +150,9 @@ def _serve(folder: DataFolder, config: Config, name: str, port: int) -> int:
         except EdgeMissingError as error:
             structlog.get_logger("worker").error(str(error))
             return EX_CONFIG
-    import uvloop
-
     from server.edges.worker import serve_grpcio
 
-    # A bare echo over grpc.aio costs 10% less on it than on asyncio's own loop (benchmarks/README.md, transport-01).
-    uvloop.run(serve_grpcio(config, folder, name, port))
+    asyncio.run(serve_grpcio(config, folder, name, port))
     return 0
 
 

@@ -5,6 +5,7 @@ Requests are parsed by the methods and not by the library, which would answer a 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -130,7 +131,9 @@ class GrpcEdge:
 
     async def turn(self) -> None:
         """Asks itself for its health: that waits for its turn as every call does, in grpc's own queues, too."""
-        await self._ask(b"")
+        # grpc may refuse it or lose the connection, as after a pause of the whole process: it has had its answer.
+        with contextlib.suppress(grpc.RpcError):
+            await self._ask(b"")
 
     async def stop(self) -> None:
         """Closes the port and lets running calls end, for as long as configured. May be called again."""

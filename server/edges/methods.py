@@ -96,7 +96,7 @@ class Edge(Protocol):
         """What the health service says of the whole and of each service."""
 
     async def turn(self) -> None:
-        """Waits for its turn, as a call that comes now has to. What it awaits is this worker, so callers bound it."""
+        """Waits for its turn, as a call that comes now has to. Raises nothing; callers bound it."""
 
     async def stop(self) -> None:
         """Lets running calls end, for as long as configured, and refuses new ones. May be called again."""

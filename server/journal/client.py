@@ -177,7 +177,8 @@ class JournalClient:
 
     def _flush(self) -> None:
         data, self._out = b"".join(self._out), []
-        if data and self._writer is not None:
+        # Once the connection is lost all that was not answered is sent again anyway; Envoy's loop would raise here.
+        if data and self._writer is not None and not self._writer.is_closing():
             self._writer.write(data)
 
     async def wait(self, answer: Answer) -> list[internal_pb2.Ack]:

@@ -18,8 +18,9 @@ from redis.exceptions import RedisError
 if TYPE_CHECKING:
     from server.sections import RedisConfig
 
-# What any call of Redis can end with where it cannot be reached, is too slow, or refuses.
-ERRORS = (RedisError, OSError)
+# What any call of Redis can end with where it cannot be reached, is too slow, or refuses. RuntimeError is what uvloop, the loop inside
+# Envoy, says of a write to a connection that was lost.
+ERRORS = (RedisError, OSError, RuntimeError)
 # Connections of one process. More would only queue within Redis, which works on one command at a time.
 _CONNECTIONS = 16
 # Seconds to wait for a free connection, when others carry large models.
