@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from server.edges import connect
 from server.edges.calls import BODY_SECONDS, REASONS, Call, Calls, Stop
 from server.edges.grpc_frames import TooLargeError
-from server.edges.methods import Code, GoneError, Methods, Unary, failure, retry_after
+from server.edges.methods import Code, Methods, Unary, failure, retry_after
+from server.edges.streams import GoneError
 from server.serving.errors import UnavailableError
 
 if TYPE_CHECKING:

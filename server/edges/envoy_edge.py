@@ -29,13 +29,13 @@ from server.edges.grpc_frames import (
 from server.edges.methods import (
     PUSHBACK,
     Code,
-    GoneError,
     Streaming,
     Unary,
     failure,
     parsed,
     retry_after,
 )
+from server.edges.streams import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 from server.serving.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
-    from server.edges.methods import Read, Write
+    from server.edges.streams import Read, Write
 
 _Status = health_pb2.HealthCheckResponse
 

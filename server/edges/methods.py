@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,6 +18,7 @@ from rankd.v1 import admin_pb2
 from rankd.v1 import decisions_pb2 as api
 from server.edges.health import Health
 from server.edges.reflection import V1, V1ALPHA, Reflection
+from server.edges.streams import GoneError, Read, Write
 from server.serving.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -30,6 +30,8 @@ from server.serving.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from server.serving.admin import AdminService
     from server.serving.service import DecisionService
 
@@ -75,15 +77,6 @@ _CODES: dict[type[ServiceError], Code] = {
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """How gRPC clients are told when to come again: gRFC A6, milliseconds."""
-
-Read = Callable[[], Awaitable[bytes | None]]
-"""The next message of a stream; None where the client has ended its side. Raises GoneError."""
-Write = Callable[[bytes], Awaitable[None]]
-"""Hands one message over. Raises GoneError."""
-
-
-class GoneError(Exception):
-    """The caller is not there any more."""
 
 
 class Edge(Protocol):
