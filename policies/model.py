@@ -7,7 +7,6 @@ sorted by id; what it answers is put back into the request's order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from math import isfinite
@@ -26,7 +25,7 @@ from policies.policy import PolicyError
 from policies.registry import create, libraries, restore, settings_of
 from policies.standardise import Standardiser, kernel
 from policies.sums import total
-from policies.types import ActionSet, Interaction, Scored
+from policies.types import ActionSet, Interaction, Scored, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
 _MOST = 1.0 + 1e-12
-# Numbers of actions whose order is kept: 8 MB if all of 1 to 1,000 come.
-_MOST_ACTIONS = 1_000
 _ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), NO_FEATURES)  # any
 
 
@@ -274,18 +271,10 @@ def _by_id(
     """(the order that sorts actions by id, the order that undoes it, the sorted actions)."""
     ids = actions.ids
     if _sorted(ids):  # as rankd has them anyway
-        same = _same(len(ids))
+        same = in_order(len(ids))
         return same, same, actions
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp)
     return order, np.argsort(order), actions.take(order)
-
-
-@lru_cache(_MOST_ACTIONS)
-def _same(count: int) -> NDArray[np.intp]:
-    """The order that changes nothing."""
-    order = np.arange(count)
-    order.setflags(write=False)
-    return order
 
 
 def _check(interaction: Interaction) -> None:

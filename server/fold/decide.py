@@ -13,6 +13,7 @@ import numpy as np
 
 from policies.features import encode_actions, encode_context, with_slot
 from policies.sampler import Purpose, draw, draw_without_replacement, seed, uniform
+from policies.types import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ PLACKETT_LUCE = "plackett-luce"
 PER_SLOT = "per-slot"
 
 
-# Requests of so many actions, sorted by id and none excluded, share their array of indices: 1,000 x 8 kB at most.
-_ALL = 1_000
 # Lists of ids whose order is remembered, and characters of one at most: 1,024 x (16 kB + 50 bytes an id) = 70 MB if clients fill it
 # on purpose with ids of one character.
 _LISTS, _CHARACTERS = 1_024, 16_384
@@ -59,7 +58,7 @@ class Question(NamedTuple):
             free = [k for k in range(len(ids)) if ids[k] not in excluded]
             eligible = order = np.array(sorted(free, key=ids.__getitem__), np.intp)
         elif all(map(lt, ids, ids[1:])):  # nothing to sort
-            eligible = _all(len(ids))
+            eligible = in_order(len(ids))
         elif sum(map(len, ids)) <= _CHARACTERS:
             eligible = order = _sorted(ids)
         else:
@@ -68,21 +67,12 @@ class Question(NamedTuple):
         return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
 
 
-@lru_cache(_ALL)
-def _all(count: int) -> NDArray[np.intp]:
-    """[count] 0, 1, 2 ... of a request whose actions are all eligible and sorted."""
-    return _shared(np.arange(count, dtype=np.intp))
-
-
 @lru_cache(_LISTS)
 def _sorted(ids: tuple[str, ...]) -> NDArray[np.intp]:
     """What sorts the ids, [K]. Clients send the same ones again and again."""
-    return _shared(np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp))
-
-
-def _shared(indices: NDArray[np.intp]) -> NDArray[np.intp]:
-    indices.setflags(write=False)
-    return indices
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.intp)
+    order.setflags(write=False)
+    return order
 
 
 class Answer(NamedTuple):
@@ -121,7 +111,8 @@ def decide(
         first = np.argsort(eligible, kind="stable")
         drawn, probabilities = [int(k) for k in first[: len(slots)]], [1.0] * len(slots)
         pmf, pmfs = _certain(drawn[0], pmf), [_certain(k, pmf) for k in drawn[1 : 1 + len(pmfs)]]
-    rest = [k for k in picked.order if k not in drawn]
+    taken = set(drawn)
+    rest = [k for k in picked.order if k not in taken]
     return Answer(
         pmf=_spread(pmf, question),
         ranking=eligible[drawn + rest].tolist(),
@@ -200,7 +191,7 @@ def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _spread(pmf: NDArray[np.float64], question: Question) -> NDArray[np.float64]:
     """A pmf over the eligible actions as one over all that the request has."""
-    if question.eligible is _all(question.size):
+    if question.eligible is in_order(question.size):
         return pmf
     full = np.zeros(question.size)
     full[question.eligible] = pmf
