@@ -64,17 +64,14 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
     event_id = request.event_id
     check_id("event_id", event_id, required=False)
     event_id = event_id or secrets.token_hex(16)
-    if not request.k and not request.slot_ids:
-        question = _question(request, [])
-        shape = known.find(question)
-        if shape is not None:
-            return Asked(
-                path, request, app, event_id, shape.ids, [], question, _hash(question), shape
-            )
-    ids = list(request.action_ids)
-    slots = check_rank(request, ids, limits)
-    question = _question(request, slots)
-    return Asked(path, request, app, event_id, ids, slots, question, _hash(question))
+    question = None if request.k or request.slot_ids else _question(request, [])
+    shape = None if question is None else known.find(question)
+    ids = list(request.action_ids) if shape is None else shape.ids
+    slots = check_rank(request, ids, limits) if shape is None else []
+    if question is None:
+        question = _question(request, slots)
+    request_hash = blake2b(question, digest_size=16).digest()
+    return Asked(path, request, app, event_id, ids, slots, question, request_hash, shape)
 
 
 def _question(request: api.RankRequest, slots: list[str]) -> bytes:
@@ -86,10 +83,6 @@ def _question(request: api.RankRequest, slots: list[str]) -> bytes:
         slot_ids=slots,
         defer_activation=request.defer_activation,
     ).SerializeToString(deterministic=True)
-
-
-def _hash(question: bytes) -> bytes:
-    return blake2b(question, digest_size=16).digest()
 
 
 def complete(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:
