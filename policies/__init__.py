@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from policies.alike import Alike
 from policies.model import Model, ModelSpec, state_sha256
 from policies.policy import About, Policy, PolicyError, PolicySettings
 from policies.types import ActionSet, Features, Interaction, Scored
@@ -62,6 +63,7 @@ __all__ = [
     "VW",
     "About",
     "ActionSet",
+    "Alike",
     "Auto",
     "EpsilonGreedy",
     "Exp3",

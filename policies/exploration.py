@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def greedy(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All probability on the best score, shared equally where several tie.
+    """All probability on the best of the scores [..., K], shared equally where several tie.
 
     >>> greedy(np.array([1.0, 3.0, 3.0]))
     array([0. , 0.5, 0.5])
     """
-    best = scores == np.maximum.reduce(scores)  # as max() does, by a shorter way
-    pmf: NDArray[np.float64] = best / np.count_nonzero(best)
+    best = scores == np.maximum.reduce(scores, axis=-1, keepdims=True)  # as max(), a shorter way
+    pmf: NDArray[np.float64] = best / np.add.reduce(best, axis=-1, keepdims=True)
     return pmf
 
 
@@ -61,9 +61,10 @@ def squarecb(scores: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
 
 
 def with_floor(pmf: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Mixes a uniform share into a pmf over K actions: each then has at least share / K.
+    """Mixes a uniform share into a pmf [..., K] over K actions: each then has at least share / K.
 
     >>> with_floor(np.array([1.0, 0.0]), 0.1)
     array([0.95, 0.05])
     """
-    return (1.0 - share) * pmf + share / len(pmf)
+    mixed: NDArray[np.float64] = (1.0 - share) * pmf + share / pmf.shape[-1]
+    return mixed

@@ -24,7 +24,7 @@ from policies.pack import pack, unpack
 from policies.policy import PolicyError
 from policies.registry import create, libraries, restore, settings_of
 from policies.standardise import Standardiser, kernel
-from policies.sums import total
+from policies.sums import totals
 from policies.types import ActionSet, Interaction, Scored, in_order
 
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.policy import Policy
     from policies.types import Features
 
 FORMAT = 1
 # A probability may exceed 1 by the rounding errors of a sum over 1,000 actions: 1,000 x 2^-53 = 1e-13.
 _MOST = 1.0 + 1e-12
+# How far a policy's own probabilities may be from summing to 1.
+_MASS = 0.01
 _ONE_ACTION = ActionSet(("a",), np.zeros(2, np.intp), NO_FEATURES)  # any
 
 
@@ -152,23 +155,47 @@ class Model:
         """
         order, back, actions = _by_id(actions)
         scored = self.policy.pmf(*self._standardised(context, actions), seed)
-        if scored.pmf.shape != order.shape or scored.scores.shape != order.shape:
-            raise PolicyError(
-                f"{self.policy.name}: {len(scored.pmf)} probabilities and {len(scored.scores)} scores "
-                f"for {len(order)} actions"
-            )
-        mass = total(scored.pmf)
-        if not (0.99 <= mass <= 1.01 and np.minimum.reduce(scored.pmf) >= 0):
-            raise PolicyError(f"{self.policy.name}: probabilities sum to {mass}")
-        pmf = scored.pmf / mass
-        if self.new_actions is not None:
-            pmf = self.new_actions.mix(actions.ids, pmf)
-        pmf = with_floor(pmf, self.min_exploration)
-        pmf = pmf / total(pmf)
+        pmf = self._as_played(scored, actions.ids, order.shape)
         if order is back:  # nothing was sorted
             return Scored(pmf, scored.scores, scored.bases)
         bases = None if scored.bases is None else scored.bases[:, back]
         return Scored(pmf[back], scored.scores[back], bases)
+
+    def pmf_alike(self, events: Alike, seeds: Sequence[int]) -> Scored:
+        """`pmf` of N events that are alike, to the same bits: arrays with N in front.
+
+        Args:
+            events: N >= 1, actions sorted by id.
+            seeds: [N] of each event.
+
+        Raises:
+            PolicyError: as for `pmf`.
+        """
+        if self.spec.standardise:
+            events = self.standardiser.transform_alike(events)
+        scored = self.policy.pmf_alike(events, seeds)
+        ids = events.actions.ids
+        pmf = self._as_played(scored, ids, (len(events), len(ids)))
+        return Scored(pmf, scored.scores, scored.bases)
+
+    def _as_played(
+        self, scored: Scored, ids: tuple[str, ...], shape: tuple[int, ...]
+    ) -> NDArray[np.float64]:
+        """The policy's pmf, [K] or [N, K], with what is mixed into it; K is the number of ids, which are sorted."""
+        if scored.pmf.shape != shape or scored.scores.shape != shape:
+            raise PolicyError(
+                f"{self.policy.name}: {scored.pmf.shape} probabilities and {scored.scores.shape} scores "
+                f"for {shape} actions"
+            )
+        mass = totals(scored.pmf)
+        # NaN is neither above nor below.
+        if not (np.abs(mass - 1.0).max() <= _MASS and scored.pmf.min() >= 0.0):
+            raise PolicyError(f"{self.policy.name}: probabilities sum to {mass.ravel().tolist()}")
+        pmf = scored.pmf / mass
+        if self.new_actions is not None:
+            pmf = self.new_actions.mix(ids, pmf)
+        pmf = with_floor(pmf, self.min_exploration)
+        return pmf / totals(pmf)
 
     def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
         """The reward that the policy expects of each of K actions, in the order given; None if it expects none."""

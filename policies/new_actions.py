@@ -64,13 +64,13 @@ class NewActions:
         self._learned: OrderedDict[str, int] = OrderedDict()  # by id, learned longest ago first
 
     def mix(self, ids: Sequence[str], pmf: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The pmf [K] with the share given to the n of K actions that are new: (1 - share) * pmf, + share / n for those."""
+        """The pmf [..., K] with the share given to the n of K actions that are new: (1 - share) * pmf, + share / n for those."""
         until, learned = self.settings.until, self._learned
         new = [k for k, action in enumerate(ids) if learned.get(action, 0) < until]
         if not 0 < len(new) < len(ids):
             return pmf
         mixed: NDArray[np.float64] = (1.0 - self.settings.share) * pmf
-        mixed[new] += self.settings.share / len(new)
+        mixed[..., new] += self.settings.share / len(new)
         return mixed
 
     def learn(self, action: str) -> None:

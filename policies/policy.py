@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from policies.alike import stacked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.types import ActionSet, Features, Interaction, Scored
 
 
@@ -91,6 +94,15 @@ class Policy(ABC):
             actions: the K eligible actions, values standardised.
             seed: 64 random bits that belong to this event. The same seed gives the same pmf.
         """
+
+    def pmf_alike(self, events: Alike, seeds: Sequence[int]) -> Scored:
+        """`pmf` of N events that are alike, to the same bits: one by one, unless a policy knows better.
+
+        Args:
+            events: N >= 1, their values standardised.
+            seeds: [N] of each event.
+        """
+        return stacked([self.pmf(*event, seed) for event, seed in zip(events, seeds, strict=True)])
 
     def expected(self, context: Features, actions: ActionSet) -> NDArray[np.float64] | None:
         """The rewards [K] that the policy expects, without any bonus for what is little known; None if it expects none.

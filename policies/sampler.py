@@ -7,6 +7,7 @@ is drawn for one never tells anything about another.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+# Beginnings of hashes that are kept, 400 bytes each.
+_BEGUN = 1_024
 
 
 class Purpose(IntEnum):
@@ -30,9 +35,17 @@ def seed(salt: bytes, purpose: Purpose, slot: int, event_id: str) -> int:
     Args:
         salt: the app's secret, at most 64 bytes: without it nobody who chooses event ids can choose draws.
     """
-    digest = blake2b(digest_size=8, key=salt, person=b"rankd.draw")
-    digest.update(int(purpose).to_bytes(4, "big") + slot.to_bytes(4, "big") + event_id.encode())
+    digest = _begun(salt, int(purpose), slot).copy()
+    digest.update(event_id.encode())
     return int.from_bytes(digest.digest(), "big")
+
+
+@lru_cache(_BEGUN)
+def _begun(salt: bytes, purpose: int, slot: int) -> blake2b:
+    """What all events have in common: taking in the key costs as much as all else."""
+    digest = blake2b(digest_size=8, key=salt, person=b"rankd.draw")
+    digest.update(purpose.to_bytes(4, "big") + slot.to_bytes(4, "big"))
+    return digest
 
 
 def uniform(salt: bytes, purpose: Purpose, slot: int, event_id: str) -> float:
@@ -51,6 +64,24 @@ def draw(pmf: NDArray[np.float64], u: float) -> int:
     [1, 1, 2, 2]
     """
     return _fallen_on(pmf, np.add.accumulate(pmf), u)
+
+
+def draw_alike(
+    pmf: NDArray[np.float64], us: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(the index that each of us [N] falls on in its row of the pmfs [N, K], its probability), each [N].
+
+    >>> index, probability = draw_alike(np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]), np.array([0.2, 0.99]))
+    >>> index.tolist(), probability.tolist()
+    ([1, 0], [0.25, 1.0])
+    """
+    cdf = np.add.accumulate(pmf, axis=1)
+    mass = cdf[:, -1]
+    # How many sums are not above u's: the place of the first one that is.
+    index: NDArray[np.intp] = np.add.reduce(cdf <= (us * mass)[:, np.newaxis], axis=1)
+    for n in np.flatnonzero(index == pmf.shape[1]):  # u times the sum may be rounded up to the sum
+        index[n] = np.flatnonzero(pmf[n])[-1]
+    return index, np.minimum(1.0, pmf[np.arange(len(pmf)), index] / mass)
 
 
 def draw_without_replacement(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from policies.alike import Alike
 from policies.compiled import compiled
 from policies.policy import PolicyError
 from policies.types import ActionSet
@@ -87,9 +88,29 @@ class Standardiser:
         value[numbers.which] = z
         return features.with_value(value)
 
+    def transform_alike(self, events: Alike) -> Alike:
+        """`transform` of events that are alike, to the same bits."""
+        values = events.context_values, events.action_values
+        context = self._transformed(events.context, values[0])
+        actions = self._transformed(events.actions.features, values[1])
+        return Alike(events.context, events.actions, context, actions)
+
+    def _transformed(self, features: Features, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values [N, n] of such features with standardised numbers."""
+        numbers = self._numbers(features)
+        if not len(numbers.which):
+            return value
+        raw = value[:, numbers.which]
+        z = np.minimum(np.maximum(self._standardised(numbers, raw), -CLIP), CLIP)
+        if z.shape == value.shape:
+            return z
+        value = value.copy()
+        value[:, numbers.which] = z
+        return value
+
     def _standardised(self, numbers: _Numbers, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(self._index):
-            return np.zeros(len(raw))
+            return np.zeros(raw.shape)
         where, known = numbers.where, numbers.known
         m2, count, mean = self._m2[where], self._count[where], self._mean[where]
         if numbers.all_known and np.minimum.reduce(m2) > 0:

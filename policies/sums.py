@@ -15,6 +15,11 @@ def total(terms: NDArray[np.float64]) -> float:
     return float(np.add.accumulate(terms)[-1]) if len(terms) else 0.0
 
 
+def totals(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums [..., 1] of n >= 1 terms along the last axis, each from left to right."""
+    return np.add.accumulate(terms, axis=-1)[..., -1:]
+
+
 def sums(row: NDArray[np.intp], terms: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     """The sum [rows] of each row's terms, from left to right, whatever other rows there are.
 

@@ -94,7 +94,7 @@ class ActionSet:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a policy answers for K actions."""
+    """What a policy answers for K actions; or for N events that are alike, N then in front of all shapes."""
 
     pmf: NDArray[np.float64]  # [K] probabilities, >= 0, sum 1 within 1e-12
     scores: NDArray[

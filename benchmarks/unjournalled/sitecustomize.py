@@ -31,11 +31,10 @@ class InstantJournal(client.JournalClient):
     def connected(self) -> bool:
         return True
 
-    def send(self, records: Sequence[pb.Record]) -> client.Answer:
-        answer = client.Answer(b"", int)
-        acks = [internal_pb2.Ack(sequence=next(self._sequences), node=_NODE) for _ in records]
-        answer.answered(internal_pb2.JournalReply(acks=acks))
-        return answer
+    def send_all(self, parts: Sequence[tuple[client.Answer, Sequence[pb.Record]]]) -> None:
+        for answer, records in parts:
+            numbers = [next(self._sequences) for _ in records]
+            answer.answered([internal_pb2.Ack(sequence=n, node=_NODE) for n in numbers])
 
     async def append(self, records: Sequence[pb.Record]) -> list[internal_pb2.Ack]:
         return await self.wait(self.send(records))

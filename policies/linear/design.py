@@ -15,6 +15,7 @@ from policies.features import action_index
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.types import ActionSet, Features
 
 BIAS = 0  # the index of the feature that is always 1: lowest, so that it has the first column
@@ -46,6 +47,16 @@ class Rows:
         x: NDArray[np.float64] = source.take(self.left)
         if self.right is not None:
             x *= source.take(self.right)
+        return x
+
+    def values_alike(self, events: Alike) -> NDArray[np.float64]:
+        """x [N, r, n] of N such events."""
+        constants = np.broadcast_to(_CONSTANTS, (len(events), len(_CONSTANTS)))
+        parts = (constants, events.context_values, events.action_values)
+        source = np.concatenate(parts, axis=1)
+        x: NDArray[np.float64] = source.take(self.left, axis=1)
+        if self.right is not None:
+            x *= source.take(self.right, axis=1)
         return x
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.types import ActionSet, Features
 
 _NONE = np.empty(0)
@@ -66,6 +67,10 @@ class Hybrid:
         mean, variance, w, unknown, _ = self._residuals(context, actions)
         shared_mean, shared_variance = self._shared.predict_dense("", w)
         return mean + shared_mean, variance + shared_variance + kernels.sums(unknown)
+
+    def posteriors(self, events: Alike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        found = [self.posterior(*event) for event in events]
+        return np.stack([mean for mean, _ in found]), np.stack([variance for _, variance in found])
 
     def joint(
         self, context: Features, actions: ActionSet

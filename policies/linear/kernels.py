@@ -38,9 +38,10 @@ class Kernels(NamedTuple):
     """(x [r, n], ridge^-1): makes rows that are too long for double precision shorter, in place."""
 
     predict: Callable[..., None]
-    """(inverse [B, d, d], theta [B, d], which [g], members [g], at [r, n], known [r, n], x [r, n], ridge^-1,
-    mean [K], variance [K]): writes theta' x and x' A^-1 x of g members, at these places. Each has the regression `which`, and
-    a row of x of its own, unless there is only one. A feature without a column has theta 0 and a row of I / ridge."""
+    """(inverse [B, d, d], theta [B, d], which [g], members [g], at [r, n], known [r, n], x [N, r, n], ridge^-1,
+    mean [N, K], variance [N, K]): writes theta' x and x' A^-1 x of g members, at these places, for each of N events. Each member
+    has the regression `which`, and a row of x of its own, unless there is only one. A feature without a column has theta 0
+    and a row of I / ridge."""
 
     learn: Callable[[Floats, Floats, Places, Floats, float, float], None]
     """(inverse [d, d], theta [d], at [n], x [n], reward, sign): takes in x, by the formula of Sherman & Morrison (1950); or
@@ -86,36 +87,37 @@ def _predict(  # noqa: C901  # one function, as calls of compiled functions cost
     mean: Any,
     variance: Any,
 ) -> None:
-    n, d = x.shape[1], theta.shape[1]
+    n, d = x.shape[2], theta.shape[1]
     row, inside = np.empty(d), np.empty(n)
     for m in range(members.shape[0]):
         k, b = members[m], which[m]
-        r = m if x.shape[0] > 1 else 0
+        r = m if x.shape[1] > 1 else 0
         square, weights, columns = inverse[b], theta[b], at[r]
-        for i in range(n):
-            inside[i] = x[r, i] if known[r, i] else 0.0
-        total = weights[columns[0]] * inside[0]
-        for i in range(1, n):
-            total += weights[columns[i]] * inside[i]
-        mean[k] = total
-        if n * _SPARSE < d:
-            for j in columns:
-                total = square[columns[0], j] * inside[0]
-                for i in range(1, n):
-                    total += square[columns[i], j] * inside[i]
-                row[j] = total
-        else:
-            line, value = square[columns[0]], inside[0]
-            for j in range(d):
-                row[j] = line[j] * value
+        for e in range(x.shape[0]):
+            for i in range(n):
+                inside[i] = x[e, r, i] if known[r, i] else 0.0
+            total = weights[columns[0]] * inside[0]
             for i in range(1, n):
-                line, value = square[columns[i]], inside[i]
+                total += weights[columns[i]] * inside[i]
+            mean[e, k] = total
+            if n * _SPARSE < d:
+                for j in columns:
+                    total = square[columns[0], j] * inside[0]
+                    for i in range(1, n):
+                        total += square[columns[i], j] * inside[i]
+                    row[j] = total
+            else:
+                line, value = square[columns[0]], inside[0]
                 for j in range(d):
-                    row[j] += line[j] * value
-        total = x[r, 0] * (row[columns[0]] if known[r, 0] else x[r, 0] * prior)
-        for i in range(1, n):
-            total += x[r, i] * (row[columns[i]] if known[r, i] else x[r, i] * prior)
-        variance[k] = max(0.0, total)
+                    row[j] = line[j] * value
+                for i in range(1, n):
+                    line, value = square[columns[i]], inside[i]
+                    for j in range(d):
+                        row[j] += line[j] * value
+            total = x[e, r, 0] * (row[columns[0]] if known[r, 0] else x[e, r, 0] * prior)
+            for i in range(1, n):
+                total += x[e, r, i] * (row[columns[i]] if known[r, i] else x[e, r, i] * prior)
+            variance[e, k] = max(0.0, total)
 
 
 def _learn(inverse: Any, theta: Any, at: Any, x: Any, reward: Any, sign: Any) -> None:
@@ -164,7 +166,7 @@ def _covariance(inverse: Any, at: Any, known: Any, x: Any, out: Any) -> None:
 _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
     "bound": ("void(f8[:,::1], f8)", _bound),
     "predict": (
-        "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,::1], f8, f8[::1], f8[::1])",
+        "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,:,::1], f8, f8[:,::1], f8[:,::1])",
         _predict,
     ),
     "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8, f8)", _learn),
@@ -205,23 +207,24 @@ def _numpy_predict(
     mean: Floats,
     variance: Floats,
 ) -> None:
-    n, d = x.shape[1], theta.shape[1]
+    n, d = x.shape[2], theta.shape[1]
     whole = n == d and bool((at == np.arange(d)).all())
-    most = max(1, CHUNK // (n * n))
+    most = max(1, CHUNK // (len(x) * n * n))
     for start in range(0, len(members), most):
         chunk, b = members[start : start + most], which[start : start + most]
-        r = np.arange(start, start + len(chunk)) if len(x) > 1 else _FIRST
-        inside = np.where(known[r], x[r], 0.0)
+        r = np.arange(start, start + len(chunk)) if x.shape[1] > 1 else _FIRST
+        own = x[:, r]
+        inside = np.where(known[r], own, 0.0)
         if whole:
             weights, squares = theta[b], inverse[b]
         else:
             i, m = at[r], b[:, np.newaxis]
             weights = theta[m, i]
             squares = inverse[m[:, :, np.newaxis], i[:, :, np.newaxis], i[:, np.newaxis, :]]
-        mean[chunk] = sums(weights * inside)
-        row = sums_of_rows(squares * inside[:, :, np.newaxis])
-        found = sums(x[r] * np.where(known[r], row, x[r] * prior))
-        variance[chunk] = np.maximum(found, 0.0)
+        mean[:, chunk] = sums(weights * inside)
+        row = sums_of_rows(squares * inside[..., np.newaxis])
+        found = sums(own * np.where(known[r], row, own * prior))
+        variance[:, chunk] = np.maximum(found, 0.0)
 
 
 def _numpy_learn(

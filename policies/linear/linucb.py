@@ -17,6 +17,11 @@ from policies.policy import About, PolicySettings
 from policies.types import Scored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from policies.alike import Alike
     from policies.types import ActionSet, Features
 
 
@@ -61,6 +66,11 @@ class LinUCB(LinearPolicy):
         self._alpha = settings.alpha
 
     def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
-        mean, variance = self._posterior(context, actions)
+        return self._bounds(*self._posterior(context, actions))
+
+    def pmf_alike(self, events: Alike, seeds: Sequence[int]) -> Scored:
+        return self._bounds(*self._posteriors(events))
+
+    def _bounds(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Scored:
         scores = mean + self._alpha * np.sqrt(variance)
         return Scored(greedy(scores), scores)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.linear.regression import Regression
     from policies.types import ActionSet, Features, Interaction
 
@@ -114,6 +115,11 @@ class LinearPolicy(Policy):
         """(expected reward, its variance if the noise has variance 1), each [K]."""
         mean, variance = self._regression.posterior(context, actions)
         return self._with_priors(actions.ids, mean), variance
+
+    def _posteriors(self, events: Alike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same for N events that are alike, each [N, K]."""
+        mean, variance = self._regression.posteriors(events)
+        return self._with_priors(events.actions.ids, mean), variance
 
     def _with_priors(self, ids: Sequence[str], mean: NDArray[np.float64]) -> NDArray[np.float64]:
         """What is expected, where the regression has learned what rewards there are beyond the priors."""

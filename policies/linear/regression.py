@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from policies.alike import Alike
     from policies.linear.design import Rows
     from policies.types import ActionSet, Features
 
@@ -25,6 +26,10 @@ class Regression(Protocol):
         self, context: Features, actions: ActionSet
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(expected reward, its variance if the noise has variance 1), each [K]."""
+        ...
+
+    def posteriors(self, events: Alike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same for N events that are alike, each [N, K]."""
         ...
 
     def joint(
@@ -76,6 +81,12 @@ class Plain:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows, x = self._x(context, actions)
         return self._ridges.predict(self._keys(actions), rows, x)
+
+    def posteriors(self, events: Alike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows = self._design.rows(events.context, events.actions)
+        x = rows.values_alike(events)
+        self._ridges.bounded(x.reshape(-1, x.shape[-1]))  # a view: in place
+        return self._ridges.predict_alike(self._keys(events.actions), rows, x)
 
     def joint(
         self, context: Features, actions: ActionSet

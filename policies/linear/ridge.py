@@ -145,19 +145,30 @@ class Ridges:
         x: NDArray[np.float64],
         kept: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(theta' x, x' A^-1 x), each [K], of K regressions for K rows of x (or 1).
+        """(theta' x, x' A^-1 x), each [K], of K regressions for K rows of x [r, n], r = K or 1.
 
         A feature that has no column yet is exact all the same: its theta is 0, and its row of A^-1 is that of I / ridge.
 
         Args:
             kept: [K] of ones, into which is written by what means were multiplied, as something was forgotten.
         """
+        mean, variance = self.predict_alike(keys, rows, x[np.newaxis], kept)
+        return mean[0], variance[0]
+
+    def predict_alike(
+        self,
+        keys: Sequence[str],
+        rows: Rows,
+        x: NDArray[np.float64],
+        kept: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`predict` for each of N times these rows, x [N, r, n]: each [N, K]."""
         groups = self._planned(keys, rows)
-        mean, variance = np.zeros(len(keys)), np.empty(len(keys))
+        mean, variance = np.zeros((len(x), len(keys))), np.empty((len(x), len(keys)))
         for stack, which, members, at, known, sign in groups:
-            own = x if len(x) == 1 or len(groups) == 1 else x[members]
+            own = x if x.shape[1] == 1 or len(groups) == 1 else x.take(members, axis=1)
             if stack is None:
-                variance[members] = kernels.sums(own * (own * self._prior))
+                variance[:, members] = kernels.sums(own * (own * self._prior))
                 continue
             if sign is not None:
                 own, at, known = _folded(own, at, sign, len(stack.keys))
@@ -167,7 +178,7 @@ class Ridges:
             if self._discount < 1.0:
                 share = self._fade(stack, which, members, own, mean, variance)
                 if kept is not None:
-                    kept[members] = share
+                    kept[members] = share[0]
         return mean, variance
 
     def _fade(
@@ -179,17 +190,17 @@ class Ridges:
         mean: NDArray[np.float64],
         variance: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Brings predictions of regressions up to date; returns by what their means were multiplied.
+        """Brings predictions [N, K] of regressions for x [N, r, n] up to date; returns by what their means were multiplied.
 
         For one feature 1 / variance = data + left / prior, which becomes g data + 1 / prior if the data weigh g of what they
         did: that is variance / (g + (1 - g left) variance / prior).
         """
         prior = kernels.sums(x * (x * self._prior))
         g = self._now / stack.since[which]
-        v = variance[members]
+        v = variance[:, members]
         share = 1.0 / (g + (1.0 - g * stack.left[which]) * (v / np.maximum(prior, _TINY)))
-        variance[members] = np.minimum(v * share, prior)
-        mean[members] *= g * share
+        variance[:, members] = np.minimum(v * share, prior)
+        mean[:, members] *= g * share
         return g * share
 
     def tick(self) -> list[str]:
@@ -251,7 +262,8 @@ class Ridges:
         (stack, which, _, at, _, fold), *_ = self._planned((key,), rows)
         assert stack is not None
         if fold is not None:
-            x, at, _ = _folded(x, at, fold, len(stack.keys))
+            lesson, at, _ = _folded(x[np.newaxis], at, fold, len(stack.keys))
+            x = lesson[0]
         place = which[0]
         self._kernels.learn(stack.inverse[place], stack.theta[place], at[0], x[0], reward, sign)
 
@@ -273,7 +285,7 @@ class Ridges:
         keys = self.keys(key)
         at, known, sign = _columns(keys, index, self._limit)
         if sign is not None:
-            return _folded(x, at, sign, len(keys))[0], np.ones(index.shape, np.bool_)
+            return _folded(x[np.newaxis], at, sign, len(keys))[0][0], np.ones(index.shape, np.bool_)
         dense = np.zeros((len(x), len(keys)))
         dense[np.nonzero(known)[0], at[known]] = x[known]
         return dense, known
@@ -285,8 +297,9 @@ class Ridges:
         mean, variance = self._predict_dense(key, dense)
         if self._discount < 1.0 and key in self._places:
             stack, place = self._places[key]
-            which = np.full(len(dense), place, np.intp)
-            self._fade(stack, which, np.arange(len(dense)), dense, mean, variance)
+            which, one = np.full(len(dense), place, np.intp), np.newaxis
+            everyone = np.arange(len(dense))
+            self._fade(stack, which, everyone, dense[one], mean[one], variance[one])
         return mean, variance
 
     def _predict_dense(
@@ -297,8 +310,9 @@ class Ridges:
             stack, place = self._places[key]
             which, members = np.full(len(dense), place, np.intp), np.arange(len(dense))
             at, known = _all_columns(dense)
+            x, means, variances = dense[np.newaxis], mean[np.newaxis], variance[np.newaxis]
             self._kernels.predict(
-                stack.inverse, stack.theta, which, members, at, known, dense, self._prior, mean, variance
+                stack.inverse, stack.theta, which, members, at, known, x, self._prior, means, variances
             )  # fmt: skip
         return mean, variance
 
@@ -494,10 +508,11 @@ def _columns(
 def _folded(
     x: NDArray[np.float64], at: NDArray[np.intp], sign: NDArray[np.float64], d: int
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.bool_]]:
-    """Rows of x [r, n] as dense ones [r, d], with columns [r, d] all of which are known."""
-    dense = np.zeros((len(x), d))
-    np.add.at(dense, (np.arange(len(x))[:, np.newaxis], at), sign * x)
-    return dense, *_all_columns(dense)
+    """Rows of x [N, r, n] as dense ones [N, r, d], with columns [r, d] all of which are known."""
+    dense = np.zeros((*x.shape[:2], d))
+    events, rows = np.ogrid[: x.shape[0], : x.shape[1]]
+    np.add.at(dense, (events[..., np.newaxis], rows[..., np.newaxis], at), sign * x)
+    return dense, *_all_columns(dense[0])
 
 
 def _all_columns(

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from policies.alike import stacked
 from policies.features import encode_actions, encode_context, with_slot
-from policies.sampler import Purpose, draw, draw_without_replacement, seed, uniform
+from policies.sampler import (
+    Purpose,
+    draw,
+    draw_alike,
+    draw_without_replacement,
+    seed,
+    uniform,
+)
 from policies.types import in_order
 
 if TYPE_CHECKING:
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from policies import ActionSet, Features, Model
+    from policies import ActionSet, Alike, Features, Model, Scored
     from rankd.v1 import decisions_pb2 as api
     from rankd.v1 import log_pb2 as pb
     from server.fold.settings import FoldSettings
@@ -67,6 +75,14 @@ class Question(NamedTuple):
         return cls(encode_context(asked.context, magnitude), len(ids), eligible, actions)
 
 
+class AlikeQuestions(NamedTuple):
+    """N events that differ in their numbers only."""
+
+    events: Alike  # [N]
+    size: int  # K, as above
+    eligible: NDArray[np.intp]  # [E]
+
+
 @lru_cache(_LISTS)
 def _sorted(ids: tuple[str, ...]) -> NDArray[np.intp]:
     """What sorts the ids, [K]. Clients send the same ones again and again."""
@@ -102,6 +118,10 @@ def decide(
     """
     salt = bytes.fromhex(settings.salt)
     eligible = question.eligible
+    if len(slots) == 1 and not model.slotwise:
+        own = seed(salt, Purpose.POLICY, 0, event_id)
+        scored = stacked([model.pmf(question.context, question.actions, own)])
+        return _answers(scored, question.size, eligible, [event_id], settings)[0]
     pick = _slot_by_slot if model.slotwise else _at_once
     picked = pick(question, slots, event_id, model, salt)
     drawn, probabilities = picked.drawn, picked.probabilities
@@ -114,14 +134,65 @@ def decide(
     taken = set(drawn)
     rest = [k for k in picked.order if k not in taken]
     return Answer(
-        pmf=_spread(pmf, question),
+        pmf=_spread(pmf, question.size, eligible),
         ranking=eligible[drawn + rest].tolist(),
         slot_probabilities=probabilities,
         preferred=preferred,
         sampler=PER_SLOT if model.slotwise else PLACKETT_LUCE,
-        slot_pmfs=[p for each in pmfs for p in _spread(each, question).tolist()],
+        slot_pmfs=[p for each in pmfs for p in _spread(each, question.size, eligible).tolist()],
         base_probabilities=_base_probabilities(picked.bases, drawn),
     )
+
+
+def decide_alike(
+    questions: AlikeQuestions, event_ids: Sequence[str], model: Model, settings: FoldSettings
+) -> list[Answer]:
+    """`decide` for N >= 1 events with one slot each, to the same bits, by a model that does not look at slots.
+
+    Args:
+        event_ids: [N]
+    """
+    salt = bytes.fromhex(settings.salt)
+    seeds = [seed(salt, Purpose.POLICY, 0, event_id) for event_id in event_ids]
+    scored = model.pmf_alike(questions.events, seeds)
+    return _answers(scored, questions.size, questions.eligible, event_ids, settings)
+
+
+def _answers(
+    scored: Scored,
+    size: int,
+    eligible: NDArray[np.intp],
+    event_ids: Sequence[str],
+    settings: FoldSettings,
+) -> list[Answer]:
+    """What is drawn for N events with one slot each, from pmfs and scores [N, E]."""
+    salt = bytes.fromhex(settings.salt)
+    us = np.array([uniform(salt, Purpose.DRAW, 0, event_id) for event_id in event_ids])
+    pmf, bases = scored.pmf, scored.bases
+    drawn, probabilities = draw_alike(pmf, us)
+    preferred = eligible[drawn].tolist()
+    if settings.mode != "online":
+        drawn = np.full(len(drawn), eligible.argmin())
+        probabilities = np.ones(len(drawn))
+        pmf = np.zeros(pmf.shape)
+        pmf[:, drawn[0]] = 1.0
+    first = drawn[:, np.newaxis]
+    order = np.argsort(-scored.scores, axis=1, kind="stable")
+    rest = order[order != first].reshape(len(drawn), -1)
+    rankings = eligible[np.concatenate((first, rest), axis=1)].tolist()
+    pmf = _spread(pmf, size, eligible)
+    return [
+        Answer(
+            pmf[n],
+            rankings[n],
+            [probability],
+            preferred[n],
+            PLACKETT_LUCE,
+            [],
+            [] if bases is None else _base_probabilities([bases[n]], [int(drawn[n])]),
+        )
+        for n, probability in enumerate(probabilities.tolist())
+    ]
 
 
 class _Picked(NamedTuple):
@@ -189,12 +260,12 @@ def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:
     return pmf
 
 
-def _spread(pmf: NDArray[np.float64], question: Question) -> NDArray[np.float64]:
-    """A pmf over the eligible actions as one over all that the request has."""
-    if question.eligible is in_order(question.size):
+def _spread(pmf: NDArray[np.float64], size: int, eligible: NDArray[np.intp]) -> NDArray[np.float64]:
+    """A pmf [..., E] over the eligible actions as one [..., K] over all that the request has."""
+    if eligible is in_order(size):
         return pmf
-    full = np.zeros(question.size)
-    full[question.eligible] = pmf
+    full = np.zeros((*pmf.shape[:-1], size))
+    full[..., eligible] = pmf
     return full
 
 

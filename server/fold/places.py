@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,10 +46,13 @@ class Columns:
     Args:
         marked: whose values are their own places among all in the spans, from 1; or 1.0 in front of these, for categories,
             which is `marked` as `mark` made it.
+
+    Attributes:
+        features: with the marks as values.
     """
 
     def __init__(self, marked: Features, spans: list[Span]) -> None:
-        self._features = marked
+        self.features = marked
         self._spans = spans
         self._order = marked.value.astype(np.intp) - 1
         self._alone = len(spans) == 1 and bool((self._order > 0).all())
@@ -61,21 +64,32 @@ class Columns:
     def read(self, payload: bytes) -> Features:
         """Raises ValueError where a number is NaN."""
         if not self._spans:
-            return self._features
+            return self.features
         value = self._taken(self._whole(payload))
         if isnan(value.dot(value)):  # squares: their sum is NaN only if one of them is
             raise ValueError("a feature's value is NaN")
-        return self._features.with_value(value)
+        return self.features.with_value(value)
 
-    def within(self, payload: bytes, magnitude: float) -> Features | None:
-        """The features; None where one of the numbers is NaN or beyond that magnitude, be it of an action that is left out."""
+    def table(self, payloads: Sequence[bytes]) -> NDArray[np.floating]:
+        """The numbers of N decisions, [N, m], those of actions that are left out among them."""
+        parts: list[NDArray[np.floating]] = []
+        for dtype, size, at in self._spans:
+            part = slice(at, at + size * dtype.itemsize)
+            data = b"".join([payload[part] for payload in payloads])
+            numbers: NDArray[np.floating] = np.frombuffer(data, dtype)
+            parts.append(numbers.reshape(-1, size))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(payloads), 0))
+
+    def values(self, table: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The features' values [N, n], from what `table` gave."""
+        count = len(table)
         if not self._spans:
-            return self._features
-        whole = self._whole(payload)
-        # NaN is the greatest and the least wherever it is, and compares false.
-        if np.maximum.reduce(whole) <= magnitude and np.minimum.reduce(whole) >= -magnitude:
-            return self._features.with_value(self._taken(whole))
-        return None
+            return np.repeat(self.features.value[np.newaxis], count, axis=0)
+        if not self._alone:
+            table = np.concatenate((np.ones((count, 1)), table), axis=1)
+        return table.take(self._order, axis=1).astype(np.float64, copy=False)
 
     def _whole(self, payload: bytes) -> NDArray[np.floating]:
         parts: list[NDArray[np.floating]] = [np.frombuffer(payload, *span) for span in self._spans]

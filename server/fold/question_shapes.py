@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies import ActionSet
+import numpy as np
+
+from policies import ActionSet, Alike
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import Question
+from server.fold.decide import AlikeQuestions, Question
 from server.fold.places import ACTION_FEATURES, CONTEXT, Columns, mark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from policies import Features
     from server.fold.places import Found
 
@@ -44,13 +50,19 @@ class QuestionShape:
         """Whether these are the bytes of such a decision, or question."""
         return [data[where] for where in self._where] == self._constant
 
-    def question(self, data: bytes, magnitude: float) -> Question | None:
-        """What is asked in bytes that fit; None where a number is NaN or beyond that magnitude."""
-        context = self.context.within(data, magnitude)
-        features = self.features.within(data, magnitude)
-        if context is None or features is None:
-            return None
-        return Question(context, self.size, self.eligible, self.actions(features))
+    def questions(
+        self, payloads: Sequence[bytes], magnitude: float
+    ) -> tuple[AlikeQuestions, NDArray[np.bool_]]:
+        """(what is asked in the bytes of N >= 1 decisions that fit, [N] whether all numbers are within that magnitude; of NaN none is)."""
+        context, features = self.context.table(payloads), self.features.table(payloads)
+        right = _within(context, magnitude) & _within(features, magnitude)
+        events = Alike(
+            self.context.features,
+            self._actions,
+            self.context.values(context),
+            self.features.values(features),
+        )
+        return AlikeQuestions(events, self.size, self.eligible), right
 
     def actions(self, features: Features) -> ActionSet:
         """The eligible actions with these features."""
@@ -58,3 +70,12 @@ class QuestionShape:
         if features is actions.features:  # they have no numbers
             return actions
         return ActionSet(actions.ids, actions.start, features)
+
+
+def _within(table: NDArray[np.floating], magnitude: float) -> NDArray[np.bool_]:
+    if not table.shape[1]:
+        return np.ones(len(table), np.bool_)
+    # NaN is the greatest and the least wherever it is, and compares false.
+    top, bottom = np.maximum.reduce(table, axis=1), np.minimum.reduce(table, axis=1)
+    within: NDArray[np.bool_] = (top <= magnitude) & (bottom >= -magnitude)
+    return within

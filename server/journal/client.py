@@ -46,26 +46,26 @@ class JournalMovedError(Exception):
     """The log has grown since the caller looked. Nothing was logged; look again."""
 
 
-def _result(reply: internal_pb2.JournalReply) -> list[internal_pb2.Ack]:
+def _error(reply: internal_pb2.JournalReply) -> Exception | None:
     if reply.error == internal_pb2.JournalReply.ERROR_NONE:
-        return list(reply.acks)
+        return None
     if reply.error == internal_pb2.JournalReply.ERROR_MOVED:
-        raise JournalMovedError("the log has moved on")
-    raise JournalFullError("the journal cannot be written: no room left on the device")
+        return JournalMovedError("the log has moved on")
+    return JournalFullError("the journal cannot be written: no room left on the device")
 
 
 class Answer:
-    """What becomes of one request to the writer. It outlives whoever waits for it, who may come back."""
+    """What becomes of records that are to be appended. It outlives whoever waits for it, who may come back."""
 
-    __slots__ = ("_acks", "_error", "_left", "_waiter", "due", "frame", "then")
+    __slots__ = ("_acks", "_error", "_waiter", "due", "left", "then")
 
-    def __init__(self, frame: bytes, left: Callable[[], object]) -> None:
-        self.frame = frame
+    def __init__(self) -> None:
         self.due = 0.0
         """When whoever waits now gives up, on the event loop's clock."""
         self.then: Callable[[list[internal_pb2.Ack]], None] | None = None
         """Called with the acks when they come, whether or not somebody waits then."""
-        self._left = left
+        self.left: Callable[[], object] | None = None
+        """Called when nobody is interested any more."""
         self._acks: list[internal_pb2.Ack] | None = None
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -77,17 +77,21 @@ class Answer:
 
     def drop(self) -> None:
         """Nobody is interested any more: it is not sent again. May be called again."""
-        self._left()
+        if self.left is not None:
+            self.left()
+            self.left = None
 
-    def answered(self, reply: internal_pb2.JournalReply) -> None:
-        """Takes in the writer's answer."""
-        try:
-            self._acks = _result(reply)
-        except (JournalFullError, JournalMovedError) as error:
-            self._error = error
+    def answered(self, acks: list[internal_pb2.Ack]) -> None:
+        """The records are in the log."""
+        self._acks = acks
         self.wake()
-        if self.then is not None and self._acks is not None:
-            self.then(self._acks)
+        if self.then is not None:
+            self.then(acks)
+
+    def failed(self, error: Exception) -> None:
+        """They are not, and will not be; whoever waits is told so."""
+        self._error = error
+        self.wake()
 
     def wake(self) -> None:
         """Lets whoever waits look again."""
@@ -98,7 +102,7 @@ class Answer:
         """The acks, once they are there; None if `wake` came first.
 
         Raises:
-            JournalFullError, JournalMovedError: nothing was logged.
+            Exception: it has failed.
         """
         if not self.done:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -106,6 +110,28 @@ class Answer:
         if self._error is not None:
             raise self._error
         return self._acks
+
+
+class _Request:
+    """One frame on its way to the writer, and those who wait for an answer to a part of it."""
+
+    __slots__ = ("frame", "open", "parts")
+
+    def __init__(self, frame: bytes, parts: list[tuple[Answer, int]]) -> None:
+        self.frame = frame
+        self.parts = parts  # with the number of each one's records
+        self.open = len(parts)  # of these, how many are of interest
+
+    def answered(self, reply: internal_pb2.JournalReply) -> None:
+        """Takes in the writer's answer."""
+        at = 0
+        for answer, count in self.parts:
+            error = _error(reply)
+            if error is None:
+                answer.answered(reply.acks[at : at + count])
+            else:
+                answer.failed(error)
+            at += count
 
 
 class JournalClient:
@@ -122,7 +148,8 @@ class JournalClient:
         self._timeout = timeout
         self._wait_shipped = wait_shipped
         self._ids = itertools.count(1)
-        self._waiting: dict[int, Answer] = {}
+        self._waiting: dict[int, _Request] = {}
+        self._open = 0
         self._writer: asyncio.StreamWriter | None = None
         self._out: list[bytes] = []  # frames to be written at the end of this turn of the loop
         self._watching = False
@@ -134,7 +161,7 @@ class JournalClient:
     @property
     def in_flight(self) -> int:
         """Appends that wait for their answer."""
-        return len(self._waiting)
+        return self._open
 
     async def append(self, records: Sequence[pb.Record]) -> list[internal_pb2.Ack]:
         """Appends the records in one transaction and waits until they are on disk.
@@ -155,25 +182,47 @@ class JournalClient:
 
     def send(self, records: Sequence[pb.Record]) -> Answer:
         """Sends the records to be appended; the answer comes later. Drop it when it is of no interest any more."""
-        return self._send(internal_pb2.JournalRequest(records=records))
+        answer = Answer()
+        self.send_all([(answer, records)])
+        return answer
+
+    def send_all(self, parts: Sequence[tuple[Answer, Sequence[pb.Record]]]) -> None:
+        """Sends the records of several together. Each gets an answer of its own, and may drop it."""
+        records = [record for _, part in parts for record in part]
+        request = internal_pb2.JournalRequest(records=records)
+        self._send(request, [(answer, len(part)) for answer, part in parts])
 
     async def _call(self, request: internal_pb2.JournalRequest) -> list[internal_pb2.Ack]:
-        answer = self._send(request)
+        answer = Answer()
+        self._send(request, [(answer, len(request.records))])
         try:
             return await self.wait(answer)
         finally:
             answer.drop()
 
-    def _send(self, request: internal_pb2.JournalRequest) -> Answer:
+    def _send(self, request: internal_pb2.JournalRequest, parts: list[tuple[Answer, int]]) -> None:
         number = request.id = next(self._ids)
         request.wait_shipped = self._wait_shipped
         data = frame(request.SerializeToString())
-        answer = self._waiting[number] = Answer(data, partial(self._waiting.pop, number, None))
+        self._waiting[number] = _Request(data, parts)
+        self._open += len(parts)
+        leave = partial(self._leave, number)
+        for answer, _ in parts:
+            answer.left = leave
         if self._writer is not None:
             if not self._out:  # what calls of one turn send goes out in one write
                 asyncio.get_running_loop().call_soon(self._flush)
             self._out.append(data)
-        return answer
+
+    def _leave(self, number: int) -> None:
+        """One of those who wait for that request is not interested any more."""
+        request = self._waiting.get(number)
+        if request is None:  # answered
+            return
+        self._open -= 1
+        request.open -= 1
+        if not request.open:
+            del self._waiting[number]
 
     def _flush(self) -> None:
         data, self._out = b"".join(self._out), []
@@ -202,9 +251,10 @@ class JournalClient:
         """Wakes those who have waited for too long. One timer for all: each call's own would cost more than the call's frame."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for answer in self._waiting.values():
-            if answer.due <= now:
-                answer.wake()
+        for request in self._waiting.values():
+            for answer, _ in request.parts:
+                if answer.due <= now:
+                    answer.wake()
         self._watching = bool(self._waiting)
         if self._watching:
             loop.call_later(self._timeout * _LOOK, self._look)
@@ -217,7 +267,7 @@ class JournalClient:
             except OSError:
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
-            self._out = [answer.frame for answer in self._waiting.values()]
+            self._out = [request.frame for request in self._waiting.values()]
             self._writer = writer
             self._flush()
             try:
@@ -234,9 +284,10 @@ class JournalClient:
         while data := await reader.read(_RECEIVE):
             for message in unframer.feed(data):
                 reply = internal_pb2.JournalReply.FromString(message)
-                answer = self._waiting.pop(reply.id, None)
-                if answer is not None:  # else its caller has given up
-                    answer.answered(reply)
+                request = self._waiting.pop(reply.id, None)
+                if request is not None:  # else its callers have given up
+                    self._open -= request.open
+                    request.answered(reply)
 
 
 class BlockingJournal:
@@ -271,7 +322,11 @@ class BlockingJournal:
                 unframer = Unframer()
                 while data := sock.recv(_RECEIVE):
                     for message in unframer.feed(data):
-                        return _result(internal_pb2.JournalReply.FromString(message))
+                        reply = internal_pb2.JournalReply.FromString(message)
+                        error = _error(reply)
+                        if error is not None:
+                            raise error
+                        return list(reply.acks)
         except OSError as error:
             raise JournalUnavailableError(f"the journal's writer: {error}") from error
         raise JournalUnavailableError("the journal's writer closed the connection")

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 from policies.features import FeatureError
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
-from server.fold.decide import Question, decide
+from server.fold.decide import Question, decide, decide_alike
 from server.fold.settings import MODES
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
 from server.serving.validation import check_id, check_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rankd.v1 import internal_pb2
+    from server.fold.decide import Answer
     from server.fold.question_shapes import QuestionShape
     from server.sections import Limits
     from server.serving.models import Served
@@ -38,6 +42,12 @@ class Asked:
     decided: pb.Decision | None = None  # what was answered, without the question
     stored: pb.Decision | None = None  # the event's decision, where it was made before
     decision_id: str = ""
+
+    def logged(self, ack: internal_pb2.Ack) -> None:
+        """Takes note of where the decision stands in the log, and of the one that was there before."""
+        self.decision_id = f"{ack.node}:{ack.sequence}"
+        if ack.HasField("stored"):
+            self.stored = pb.Decision.FromString(ack.stored)
 
     @property
     def named(self) -> bool:
@@ -85,22 +95,64 @@ def _question(request: api.RankRequest, slots: list[str]) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
-def complete(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:
-    """Decides; returns the decision as the log keeps it.
+def complete(
+    asked: Sequence[Asked], served: Callable[[str], Served], limits: Limits, known: Questions
+) -> list[bytes | Exception]:
+    """Decides; returns each decision as the log keeps it, or why there is none.
+
+    Args:
+        served: the model of an app; raises ServiceError where there is none.
+    """
+    found: list[bytes | Exception] = [b""] * len(asked)
+    groups: dict[
+        tuple[str, int], list[int]
+    ] = {}  # by app and shape; what is alone has a key of its own
+    for i, each in enumerate(asked):
+        groups.setdefault((each.app, -i if each.shape is None else id(each.shape)), []).append(i)
+    for (app, _), group in groups.items():
+        try:
+            model = served(app)
+            payloads = _complete([asked[i] for i in group], model, limits, known)
+        except Exception as error:
+            payloads = [error] * len(group)
+        for i, payload in zip(group, payloads, strict=True):
+            found[i] = payload
+    return found
+
+
+def _complete(
+    asked: list[Asked], served: Served, limits: Limits, known: Questions
+) -> list[bytes | Exception]:
+    """Decides what is asked of one app, in questions of one shape if there are several.
 
     Raises:
-        InvalidArgumentError: a feature is wrong.
+        Exception: the policy's.
     """
-    shape = asked.shape
-    question = None if shape is None else shape.question(asked.question, limits.magnitude)
-    if question is None:
-        try:
-            question = Question.of(asked.request, limits.magnitude)
-        except FeatureError as error:
-            raise InvalidArgumentError(error.field, error.reason) from error
-        if shape is None and not asked.slots:
-            known.answered(asked.question)
-    answer = decide(question, asked.slots or [""], asked.event_id, served.model, served.settings)
+    shape = asked[0].shape
+    if shape is None or served.model.slotwise:
+        return [_alone(each, served, limits, known) for each in asked]
+    questions, right = shape.questions([each.question for each in asked], limits.magnitude)
+    if not right.all():
+        return [_alone(each, served, limits, known) for each in asked]
+    ids = [each.event_id for each in asked]
+    answers = decide_alike(questions, ids, served.model, served.settings)
+    return [_logged(each, answer, served) for each, answer in zip(asked, answers, strict=True)]
+
+
+def _alone(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes | Exception:
+    try:
+        question = Question.of(asked.request, limits.magnitude)
+    except FeatureError as error:
+        return InvalidArgumentError(error.field, error.reason)
+    if asked.shape is None and not asked.slots and known.find(asked.question) is None:
+        known.answered(asked.question)
+    slots = asked.slots or [""]
+    return _logged(
+        asked, decide(question, slots, asked.event_id, served.model, served.settings), served
+    )
+
+
+def _logged(asked: Asked, answer: Answer, served: Served) -> bytes:
     decided = asked.decided = pb.Decision(
         pmf=answer.pmf.tolist(),
         ranking=answer.ranking,

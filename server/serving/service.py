@@ -10,14 +10,14 @@ import asyncio
 import secrets
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.journal.client import JournalFullError, JournalUnavailableError
+from server.journal.client import Answer, JournalFullError, JournalUnavailableError
 from server.serving.errors import (
     FieldError,
     InvalidArgumentError,
@@ -26,6 +26,7 @@ from server.serving.errors import (
     ServiceError,
     UnavailableError,
 )
+from server.serving.gathering import MOST, Gathering
 from server.serving.questions import Questions
 from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
@@ -34,16 +35,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from server.config import Config
-    from server.journal.client import Answer, JournalClient
+    from server.journal.client import JournalClient
     from server.serving.lookup import DecisionLookup
     from server.serving.models import Models, Served
 
 log = structlog.get_logger("service")
 
-# Decisions of a batch between two turns of the event loop: about 5 ms, which is how long others may have to wait.
-_TURN = 16
+# Requests of a batch that are checked between two turns of the event loop: how long others may have to wait.
+_TURN = 64
 # When to come again where as many calls wait for the journal as may: about what it takes to write them (seconds).
 _RETRY_SECONDS = 0.2
+
+
+class _Call(NamedTuple):
+    """A call of Rank that waits for its decision to be in the log."""
+
+    asked: Asked
+    header: pb.Header
+    answer: Answer
 
 
 class DecisionService:
@@ -77,6 +86,7 @@ class DecisionService:
         self._lookup = lookup
         self._overload = overload
         self._questions = Questions()
+        self._gathering = Gathering(self._gathered)
 
     async def rank(self, request: api.RankRequest) -> api.RankReply:
         """Decides one event, or returns the stored decision of a retried one.
@@ -84,7 +94,18 @@ class DecisionService:
         Raises:
             ServiceError: see server.serving.errors.
         """
-        (reply,) = await self.rank_batch([request])
+        self._admit("request", 1)
+        asked = check("", self.app_name(request.app), request, self._limits, self._questions)
+        if self._lookup is not None:
+            await self._find([asked], self._lookup)
+        if asked.stored is None:
+            call = _Call(asked, self._decision(asked), Answer())
+            self._gathering.add(call)
+            (ack,) = await self._acks([call.header], call.answer)
+            asked.logged(ack)
+        if asked.redelivered:
+            await self._append([self._redelivered(asked)])
+        reply = to_reply(asked)
         if isinstance(reply, ServiceError):
             raise reply
         return reply
@@ -114,11 +135,7 @@ class DecisionService:
         if self._lookup is not None:
             await self._find(asked, self._lookup)
         fresh = await self._log([each for each in asked if each.stored is None])
-        again = [
-            _activation(self._decision(each), pb.Activation.CAUSE_REDELIVERED)
-            for each in asked
-            if each.redelivered
-        ]
+        again = [self._redelivered(each) for each in asked if each.redelivered]
         if again:
             try:
                 await self._append(again)
@@ -211,31 +228,56 @@ class DecisionService:
 
     async def _log(self, asked: list[Asked]) -> list[pb.Header]:
         """Decides and logs, unless the journal has a decision of the event; returns the headers of new ones."""
-        records = []
-        for i, each in enumerate(asked):
-            if i % _TURN == _TURN - 1:
-                await asyncio.sleep(0)
-            try:
-                payload = complete(each, self.served(each.app), self._limits, self._questions)
-            except FieldError as error:
-                if not each.path:
-                    raise
-                raise error.within(each.path) from error
-            records.append(pb.Record(header=self._decision(each), payload=payload))
-        if not records:
+        if not asked:
             return []
-        answer = self._journal.send(records)
+        headers, payloads = [], []
+        for first in range(0, len(asked), MOST):
+            if first:
+                await asyncio.sleep(0)  # let others have their turn
+            part = asked[first : first + MOST]
+            headers += [self._decision(each) for each in part]
+            found = complete(part, self.served, self._limits, self._questions)
+            for each, payload in zip(part, found, strict=True):
+                if isinstance(payload, FieldError) and each.path:
+                    raise payload.within(each.path) from payload
+                if isinstance(payload, Exception):
+                    raise payload
+                payloads.append(payload)
+        answer = Answer()
+        records = self._records(asked, headers, payloads, answer)
+        self._journal.send_all([(answer, records)])
+        acks = await self._acks(headers, answer)
+        for each, ack in zip(asked, acks, strict=True):
+            each.logged(ack)
+        return [h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")]
+
+    def _gathered(self, calls: list[_Call]) -> None:
+        """Decides and sends to the log what calls of their own have asked."""
+        asked = [call.asked for call in calls]
+        found = complete(asked, self.served, self._limits, self._questions)
+        parts = []
+        for call, payload in zip(calls, found, strict=True):
+            if isinstance(payload, Exception):
+                call.answer.failed(payload)
+            else:
+                own = self._records([call.asked], [call.header], [payload], call.answer)
+                parts.append((call.answer, own))
+        if parts:
+            self._journal.send_all(parts)
+
+    def _records(
+        self,
+        asked: list[Asked],
+        headers: list[pb.Header],
+        payloads: list[bytes],
+        answer: Answer,
+    ) -> list[pb.Record]:
+        """Decisions, of which other servers are told once they are in the log."""
+        pairs = zip(headers, payloads, strict=True)
+        records = [pb.Record(header=header, payload=payload) for header, payload in pairs]
         if self._lookup is not None:
             answer.then = partial(self._remember, asked, records, self._lookup)
-        acks = await self._acks(records, answer)
-        fresh = []
-        for each, record, ack in zip(asked, records, acks, strict=True):
-            each.decision_id = f"{ack.node}:{ack.sequence}"
-            if ack.HasField("stored"):
-                each.stored = pb.Decision.FromString(ack.stored)
-            else:
-                fresh.append(record.header)
-        return fresh
+        return records
 
     def _remember(
         self,
@@ -271,37 +313,41 @@ class DecisionService:
     def _header(self, app: str, kind: pb.Kind, event_id: str) -> pb.Header:
         return pb.Header(app=app, kind=kind, event_id=event_id, origin_time_us=self._clock_us())
 
-    async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
-        return await self._acks(records, self._journal.send(records))
+    def _redelivered(self, asked: Asked) -> pb.Record:
+        return _activation(self._decision(asked), pb.Activation.CAUSE_REDELIVERED)
 
-    async def _acks(self, records: list[pb.Record], answer: Answer) -> list[internal_pb2.Ack]:
+    async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
+        return await self._acks([record.header for record in records], self._journal.send(records))
+
+    async def _acks(self, headers: list[pb.Header], answer: Answer) -> list[internal_pb2.Ack]:
         try:
             return await self._journal.wait(answer)
         except JournalFullError as error:
             raise ResourceExhaustedError(str(error)) from error
         except JournalUnavailableError as error:
-            self._tasks.create_task(self._tell_lost(records, answer))
+            self._tasks.create_task(self._tell_lost(headers, answer))
             raise UnavailableError(f"{error}; retry") from error
         except asyncio.CancelledError:
-            self._tasks.create_task(self._tell_lost(records, answer))
+            self._tasks.create_task(self._tell_lost(headers, answer))
             raise
 
-    async def _tell_lost(self, records: list[pb.Record], answer: Answer) -> None:
+    async def _tell_lost(self, headers: list[pb.Header], answer: Answer) -> None:
         """The caller has gone before the journal answered: decisions that it made have been shown to nobody.
 
         Those that were in the log before may well have been. Where the journal keeps silent nobody can know; it will
         read both, one after the other, when it comes back.
         """
-        headers = [record.header for record in records]
         try:
             acks = await self._journal.wait(answer)
             headers = [
                 h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")
             ]
-        except JournalFullError:
-            return
         except JournalUnavailableError:
             pass
+        except (
+            Exception
+        ):  # nothing was logged, for whatever reason: the caller would have been told
+            return
         finally:
             answer.drop()
         await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -39,20 +40,26 @@ def problem(seed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_predictions_are_the_same_bits(seed: int) -> None:
+    """Of two events together as of each alone."""
     p, answers = problem(seed), []
+    events = np.stack([p["x"], p["x"][::-1] * 1.5])
     for chosen in BOTH:
-        mean, variance = np.zeros((2, len(p["members"]) + 3))
-        chosen.predict(*p.values(), 0.5, mean, variance)
-        answers.append((mean, variance))
-    assert answers[0][0].tobytes() == answers[1][0].tobytes()
-    assert answers[0][1].tobytes() == answers[1][1].tobytes()
-    for i, k in enumerate(p["members"]):
+        for parts in ([events], [events[:1], events[1:]]):
+            found = []
+            for x in parts:
+                mean, variance = np.zeros((2, len(x), len(p["members"]) + 3))
+                chosen.predict(*{**p, "x": x}.values(), 0.5, mean, variance)
+                found.append((mean, variance))
+            answers.append(np.concatenate(found, axis=1))
+    assert len({answer.tobytes() for answer in answers}) == 1
+    mean, variance = answers[0]
+    for e, (i, k) in itertools.product(range(2), enumerate(p["members"])):
         b, r = p["which"][i], i if len(p["x"]) > 1 else 0
-        at, known, x = p["at"][r], p["known"][r], p["x"][r]
+        at, known, x = p["at"][r], p["known"][r], events[e, r]
         inside, square = np.where(known, x, 0.0), p["inverse"][b][np.ix_(at, at)]
-        assert answers[0][0][k] == pytest.approx(p["theta"][b][at] @ inside)
+        assert mean[e, k] == pytest.approx(p["theta"][b][at] @ inside)
         outside = 0.5 * ((x - inside) ** 2).sum()
-        assert answers[0][1][k] == pytest.approx(inside @ square @ inside + outside)
+        assert variance[e, k] == pytest.approx(inside @ square @ inside + outside)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -80,7 +80,10 @@ KINDS = [vectors, names, nothing, slate, everything]
 
 def decided(asked: api.RankRequest, known: Questions, by: Served) -> tuple[Asked, bytes]:
     checked = check("", "default", asked, LIMITS, known)
-    return checked, complete(checked, by, LIMITS, known)
+    (payload,) = complete([checked], lambda _: by, LIMITS, known)
+    if isinstance(payload, Exception):
+        raise payload
+    return checked, payload
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
