@@ -31,7 +31,9 @@ class InstantJournal(client.JournalClient):
     def connected(self) -> bool:
         return True
 
-    def send_all(self, parts: Sequence[tuple[client.Answer, Sequence[pb.Record]]]) -> None:
+    def send_all(
+        self, parts: Sequence[tuple[client.Answer, Sequence[tuple[pb.Header, bytes]]]]
+    ) -> None:
         for answer, records in parts:
             numbers = [next(self._sequences) for _ in records]
             answer.answered([internal_pb2.Ack(sequence=n, node=_NODE) for n in numbers])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from server.fold.wire_format import fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from rankd.v1 import log_pb2 as pb
 
     Group = features_pb2.Features | features_pb2.ActionFeatures
-
-# Below this a number is one byte.
-BYTE = 128
 
 _F8, _F4 = np.dtype("<f8"), np.dtype("<f4")
 _ONE = np.ones(1)
@@ -179,30 +178,3 @@ def numbers(
             yield _F8, first, last
         elif inner == vectors and last > first:
             yield _F4, first, last
-
-
-def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, begin, end) of the value of each field of a message that protobuf has parsed."""
-    while at < end:
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == 0:
-            _, stop = _varint(data, at)
-        elif kind == 2:
-            size, at = _varint(data, at)
-            stop = at + size
-        else:
-            stop = at + (8 if kind == 1 else 4)
-        yield tag >> 3, at, stop
-        at = stop
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """(the number that begins there, where it ends)."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < BYTE:
-            return value, at

@@ -18,8 +18,9 @@ from rankd.v1 import log_pb2 as pb
 from server.fold.decide import PER_SLOT
 from server.fold.interactions import interactions
 from server.fold.kept import SHAPE_BYTES, Kept
-from server.fold.places import BYTE, Found, find
+from server.fold.places import Found, find
 from server.fold.question_shapes import QuestionShape
+from server.fold.wire_format import BYTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

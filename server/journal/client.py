@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rankd.v1 import internal_pb2
-from server.journal.wire import FrameError, Unframer, frame
+from server.journal.wire import FrameError, Unframer, append_frame, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rankd.v1 import log_pb2 as pb
+
+    Entries = Sequence[tuple[pb.Header, bytes]]
+    """Headers and payloads of records."""
 
 log = structlog.get_logger("journal")
 
@@ -170,7 +173,7 @@ class JournalClient:
             JournalFullError: no room.
             JournalUnavailableError: no answer within the timeout.
         """
-        return await self._call(internal_pb2.JournalRequest(records=records))
+        return await self._last_wait(self.send(records))
 
     async def report(self, shipped: internal_pb2.Shipped) -> None:
         """Tells the writer how far its journal has been copied to Kafka. Raises JournalUnavailableError."""
@@ -183,27 +186,35 @@ class JournalClient:
     def send(self, records: Sequence[pb.Record]) -> Answer:
         """Sends the records to be appended; the answer comes later. Drop it when it is of no interest any more."""
         answer = Answer()
-        self.send_all([(answer, records)])
+        self.send_all([(answer, [(record.header, record.payload) for record in records])])
         return answer
 
-    def send_all(self, parts: Sequence[tuple[Answer, Sequence[pb.Record]]]) -> None:
+    def send_all(self, parts: Sequence[tuple[Answer, Entries]]) -> None:
         """Sends the records of several together. Each gets an answer of its own, and may drop it."""
         records = [record for _, part in parts for record in part]
-        request = internal_pb2.JournalRequest(records=records)
-        self._send(request, [(answer, len(part)) for answer, part in parts])
+        waiting = [(answer, len(part)) for answer, part in parts]
+        self._send(internal_pb2.JournalRequest(), waiting, records)
 
-    async def _call(self, request: internal_pb2.JournalRequest) -> list[internal_pb2.Ack]:
+    async def _call(self, request: internal_pb2.JournalRequest) -> None:
         answer = Answer()
-        self._send(request, [(answer, len(request.records))])
+        self._send(request, [(answer, 0)], [])
+        await self._last_wait(answer)
+
+    async def _last_wait(self, answer: Answer) -> list[internal_pb2.Ack]:
         try:
             return await self.wait(answer)
         finally:
             answer.drop()
 
-    def _send(self, request: internal_pb2.JournalRequest, parts: list[tuple[Answer, int]]) -> None:
+    def _send(
+        self,
+        request: internal_pb2.JournalRequest,
+        parts: list[tuple[Answer, int]],
+        records: Entries,
+    ) -> None:
         number = request.id = next(self._ids)
         request.wait_shipped = self._wait_shipped
-        data = frame(request.SerializeToString())
+        data = append_frame(request, records)
         self._waiting[number] = _Request(data, parts)
         self._open += len(parts)
         leave = partial(self._leave, number)

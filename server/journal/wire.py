@@ -5,12 +5,22 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from server.fold.wire_format import beginning, field
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from rankd.v1 import internal_pb2
+    from rankd.v1 import log_pb2 as pb
 
 _LENGTH = struct.Struct("!I")
 # Far above the largest request (1,000 decisions of 4 MB would be refused long before): a greater length is noise.
 MAX_FRAME = 256 * 2**20
+
+
+# Fields: of rankd.v1.JournalRequest, of rankd.v1.Record.
+_RECORDS = 2
+_HEADER, _PAYLOAD = 1, 2
 
 
 class FrameError(Exception):
@@ -20,6 +30,23 @@ class FrameError(Exception):
 def frame(message: bytes) -> bytes:
     """The message with its length in front."""
     return _LENGTH.pack(len(message)) + message
+
+
+def append_frame(
+    request: internal_pb2.JournalRequest, records: Iterable[tuple[pb.Header, bytes]]
+) -> bytes:
+    """The request in a frame, with records of these headers and payloads.
+
+    Args:
+        request: all but the records.
+    """
+    pieces = [request.SerializeToString()]
+    for header, payload in records:
+        head = field(_HEADER, header.SerializeToString())
+        head += beginning(_PAYLOAD, len(payload))
+        pieces += (beginning(_RECORDS, len(head) + len(payload)), head, payload)
+    pieces.insert(0, _LENGTH.pack(sum(map(len, pieces))))
+    return b"".join(pieces)
 
 
 class Unframer:

@@ -12,7 +12,9 @@ from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.fold.decide import Question, decide, decide_alike
 from server.fold.settings import MODES
+from server.fold.wire_format import field, varints
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
+from server.serving.questions import tail
 from server.serving.validation import check_id, check_rank
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from server.sections import Limits
     from server.serving.models import Served
     from server.serving.questions import Questions
+
+# Fields of rankd.v1.Decision.
+_PMF, _RANKING = 7, 8
 
 
 @dataclass(slots=True)
@@ -39,7 +44,8 @@ class Asked:
     question: bytes  # what was asked, as the log keeps it
     request_hash: bytes
     shape: QuestionShape | None = None  # where it is known
-    decided: pb.Decision | None = None  # what was answered, without the question
+    decided: Answer | None = None
+    model: tuple[int, int] = (0, 0)  # (epoch, version) of the one that decided
     stored: pb.Decision | None = None  # the event's decision, where it was made before
     decision_id: str = ""
 
@@ -74,12 +80,15 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
     event_id = request.event_id
     check_id("event_id", event_id, required=False)
     event_id = event_id or secrets.token_hex(16)
-    question = None if request.k or request.slot_ids else _question(request, [])
-    shape = None if question is None else known.find(question)
-    ids = list(request.action_ids) if shape is None else shape.ids
-    slots = check_rank(request, ids, limits) if shape is None else []
-    if question is None:
+    end = tail(request)
+    found = known.find(end)
+    if found is None:
+        shape, ids = None, list(request.action_ids)
+        slots = check_rank(request, ids, limits)
         question = _question(request, slots)
+    else:
+        shape, ids, slots = found.question, found.question.ids, []
+        question = found.logged(end)
     request_hash = blake2b(question, digest_size=16).digest()
     return Asked(path, request, app, event_id, ids, slots, question, request_hash, shape)
 
@@ -144,8 +153,10 @@ def _alone(asked: Asked, served: Served, limits: Limits, known: Questions) -> by
         question = Question.of(asked.request, limits.magnitude)
     except FeatureError as error:
         return InvalidArgumentError(error.field, error.reason)
-    if asked.shape is None and not asked.slots and known.find(asked.question) is None:
-        known.answered(asked.question)
+    if asked.shape is None and not asked.slots:
+        end = tail(asked.request)
+        if known.find(end) is None:  # of several that came together the first one is enough
+            known.answered(end, asked.question)
     slots = asked.slots or [""]
     return _logged(
         asked, decide(question, slots, asked.event_id, served.model, served.settings), served
@@ -153,9 +164,8 @@ def _alone(asked: Asked, served: Served, limits: Limits, known: Questions) -> by
 
 
 def _logged(asked: Asked, answer: Answer, served: Served) -> bytes:
-    decided = asked.decided = pb.Decision(
-        pmf=answer.pmf.tolist(),
-        ranking=answer.ranking,
+    asked.decided, asked.model = answer, (served.epoch, served.version)
+    decided = pb.Decision(
         slot_probabilities=answer.slot_probabilities,
         sampler=answer.sampler,
         slot_pmfs=answer.slot_pmfs,
@@ -166,8 +176,10 @@ def _logged(asked: Asked, answer: Answer, served: Served) -> bytes:
         request_hash=asked.request_hash,
         preferred=answer.preferred,
     )
-    # The bytes of two parts of a message, one after the other, are those of the whole, as the question's fields come first.
-    return asked.question + decided.SerializeToString()
+    # The bytes of parts of a message, one after the other, are those of the whole where its fields come in their order.
+    pmf = field(_PMF, answer.pmf.astype("<f8", copy=False).tobytes())
+    ranking = field(_RANKING, varints(answer.ranking))
+    return b"".join((asked.question, pmf, ranking, decided.SerializeToString()))
 
 
 def to_reply(asked: Asked) -> api.RankReply | ServiceError:
@@ -176,9 +188,16 @@ def to_reply(asked: Asked) -> api.RankReply | ServiceError:
         return AlreadyExistsError(
             f"event_id: {asked.event_id!r} belongs to a decision on another question"
         )
-    decision = asked.decided if asked.stored is None else asked.stored
-    assert decision is not None
-    ids, pmf, ranking = asked.ids, list(decision.pmf), list(decision.ranking)
+    made, stored = asked.decided, asked.stored
+    decision: Answer | pb.Decision
+    if stored is not None:
+        decision, pmf, ranking = stored, list(stored.pmf), list(stored.ranking)
+        epoch, version = stored.epoch, stored.model_version
+    else:
+        assert made is not None
+        decision, pmf, ranking = made, made.pmf.tolist(), made.ranking
+        epoch, version = asked.model
+    ids = asked.ids
     ranked = [ids[k] for k in ranking]
     reply = api.RankReply(
         event_id=asked.event_id,
@@ -186,8 +205,8 @@ def to_reply(asked: Asked) -> api.RankReply | ServiceError:
         action_id=ranked[0],
         ranking=ranked,
         probabilities=[pmf[k] for k in ranking],
-        epoch=decision.epoch,
-        model_version=decision.model_version,
+        epoch=epoch,
+        model_version=version,
     )
     if asked.slots:
         reply.slot_ids.extend(asked.slots)

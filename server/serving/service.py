@@ -244,7 +244,8 @@ class DecisionService:
                     raise payload
                 payloads.append(payload)
         answer = Answer()
-        records = self._records(asked, headers, payloads, answer)
+        records = list(zip(headers, payloads, strict=True))
+        self._tell_others(asked, records, answer)
         self._journal.send_all([(answer, records)])
         acks = await self._acks(headers, answer)
         for each, ack in zip(asked, acks, strict=True):
@@ -260,37 +261,32 @@ class DecisionService:
             if isinstance(payload, Exception):
                 call.answer.failed(payload)
             else:
-                own = self._records([call.asked], [call.header], [payload], call.answer)
-                parts.append((call.answer, own))
+                records = [(call.header, payload)]
+                self._tell_others([call.asked], records, call.answer)
+                parts.append((call.answer, records))
         if parts:
             self._journal.send_all(parts)
 
-    def _records(
-        self,
-        asked: list[Asked],
-        headers: list[pb.Header],
-        payloads: list[bytes],
-        answer: Answer,
-    ) -> list[pb.Record]:
-        """Decisions, of which other servers are told once they are in the log."""
-        pairs = zip(headers, payloads, strict=True)
-        records = [pb.Record(header=header, payload=payload) for header, payload in pairs]
+    def _tell_others(
+        self, asked: list[Asked], records: list[tuple[pb.Header, bytes]], answer: Answer
+    ) -> None:
+        """Has other servers told of these decisions once they are in the log."""
         if self._lookup is not None:
-            answer.then = partial(self._remember, asked, records, self._lookup)
-        return records
+            payloads = [payload for _, payload in records]
+            answer.then = partial(self._remember, asked, payloads, self._lookup)
 
     def _remember(
         self,
         asked: list[Asked],
-        records: list[pb.Record],
+        payloads: list[bytes],
         lookup: DecisionLookup,
         acks: list[internal_pb2.Ack],
     ) -> None:
         """Tells other servers what was logged, also where the caller has gone: its retry may come to one of them."""
-        for each, record, ack in zip(asked, records, acks, strict=True):
+        for each, payload, ack in zip(asked, payloads, acks, strict=True):
             if each.named and not ack.HasField("stored"):
                 decision = internal_pb2.StoredDecision(
-                    node=ack.node, sequence=ack.sequence, payload=record.payload
+                    node=ack.node, sequence=ack.sequence, payload=payload
                 )
                 lookup.remember(each.app, each.event_id, decision)
 
