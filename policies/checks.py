@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policies.check_alike import together_equals_alone
 from policies.check_problem import (
     IDS,
     ROUNDS,
@@ -322,6 +323,7 @@ CHECKS: tuple[Callable[[ModelSpec], None], ...] = (
     pmf_is_a_distribution,
     pmf_changes_no_state,
     pmf_repeats,
+    together_equals_alone,
     input_is_left_alone,
     state_round_trips,
     resumed_equals_uninterrupted,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies import ActionSet, Features, Model, PolicySettings, Scored, Uniform
 from policies.features import encode_context, with_slot
-from policies.sampler import Purpose, uniform
+from policies.sampler import Purpose, draw, draw_alike, draw_without_replacement, uniform
 from policies.standardise import Standardiser
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
@@ -119,6 +119,26 @@ def test_the_draw_is_the_one_that_anybody_can_recompute() -> None:
         found = answer(request("a", "b", "c"), event_id=event)
         u = uniform(SALT, Purpose.DRAW, 0, event)
         assert found.ranking[0] == min(2, int(3 * u))
+
+
+DRAWS = st.integers(1, 8).flatmap(
+    lambda size: st.tuples(
+        st.lists(st.floats(0, 1), min_size=size, max_size=size).filter(lambda p: sum(p) > 0),
+        st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=6),
+    )
+)
+
+
+@given(DRAWS)
+def test_drawn_together_as_each_alone(drawn: tuple[list[float], list[float]]) -> None:
+    """Also from pmfs that do not quite sum to 1, with zeros, and at the very end."""
+    masses, us = drawn
+    us = [*us, float(np.nextafter(1.0, 0.0)), 0.0]
+    pmf = np.array(masses)
+    together = draw_alike(np.tile(pmf, (len(us), 1)), np.array(us))
+    for u, index, probability in zip(us, *together, strict=True):
+        assert index == draw(pmf, u)
+        assert ([index], [probability]) == draw_without_replacement(pmf, [u])
 
 
 @pytest.mark.parametrize("mode", ["apprentice", "logging_only"])

@@ -20,6 +20,7 @@ from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError, LogRecord
 from server.journal.client import (
+    Answer,
     BlockingJournal,
     JournalClient,
     JournalFullError,
@@ -27,7 +28,7 @@ from server.journal.client import (
     JournalUnavailableError,
 )
 from server.journal.store import JournalReader, LogTime, Store
-from server.journal.wire import FrameError, Unframer, frame
+from server.journal.wire import FrameError, Unframer, append_frame, frame
 from server.journal.writer import Writer
 
 if TYPE_CHECKING:
@@ -420,6 +421,70 @@ def test_many_callers_at_once(tmp_path: Path) -> None:
     assert found == set(sequences)
 
 
+def test_several_sent_together_have_answers_of_their_own(tmp_path: Path) -> None:
+    """One frame, one commit; who has lost interest keeps nobody from an answer."""
+
+    async def run(path: Path) -> None:
+        client = JournalClient(path, SECONDS)
+        answers = [Answer() for _ in range(3)]
+        sizes = (1, 2, 1)
+        client.send_all(
+            [
+                (answer, [(record().header, bytes([i]))] * size)
+                for i, (answer, size) in enumerate(zip(answers, sizes, strict=True))
+            ]
+        )
+        assert client.in_flight == 3
+        answers[1].drop()
+        answers[1].drop()
+        assert client.in_flight == 2
+        connection = asyncio.create_task(client.run())
+        acks = [await client.wait(answer) for answer in (answers[0], answers[2])]
+        assert [len(each) for each in acks] == [1, 1]
+        assert acks[1][0].sequence == acks[0][0].sequence + 3
+        assert client.in_flight == 0
+        for answer in answers:
+            answer.drop()
+        assert client.in_flight == 0
+        connection.cancel()
+
+    with Writing(tmp_path) as path:
+        asyncio.run(run(path))
+    found = [r for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD]
+    assert [r.payload for r in found] == [b"\0", b"\1", b"\1", b"\2"]
+    assert len({r.log_time_us for r in found}) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent_again(tmp_path: Path) -> None:
+    async def run(path: Path) -> None:
+        client = JournalClient(path, SECONDS)
+        gone, there = Answer(), Answer()
+        client.send_all([(gone, [(record(event_id="gone").header, b"")])])
+        client.send_all([(there, [(record(event_id="there").header, b"")])])
+        gone.drop()
+        connection = asyncio.create_task(client.run())
+        await client.wait(there)
+        connection.cancel()
+
+    with Writing(tmp_path) as path:
+        asyncio.run(run(path))
+    assert [r.event_id for r in read(tmp_path / "j") if r.kind == pb.KIND_REWARD] == ["there"]
+
+
+def test_what_fails_before_it_is_sent_tells_who_waits(tmp_path: Path) -> None:
+    async def run() -> None:
+        client, answer = JournalClient(tmp_path / "nobody", SECONDS), Answer()
+        waiting = asyncio.create_task(client.wait(answer))
+        await asyncio.sleep(0)
+        answer.failed(KeyError("a"))
+        with pytest.raises(KeyError):
+            await waiting
+        answer.drop()
+        assert client.in_flight == 0
+
+    asyncio.run(run())
+
+
 def test_a_conditional_append_only_at_the_end_it_expects(tmp_path: Path) -> None:
     with Writing(tmp_path) as path:
         journal = BlockingJournal(path, SECONDS)
@@ -638,6 +703,17 @@ def test_frames_survive_any_cut(messages: list[bytes], size: int) -> None:
     for at in range(0, len(stream), size):
         found += unframer.feed(stream[at : at + size])
     assert found == messages
+
+
+@given(st.lists(records, max_size=4), st.integers(1, 2**40), st.booleans())
+def test_a_frame_is_the_one_that_protobuf_makes(
+    appended: list[pb.Record], number: int, shipped: bool
+) -> None:
+    request = internal_pb2.JournalRequest(id=number, wait_shipped=shipped)
+    made = append_frame(request, [(each.header, each.payload) for each in appended])
+    (message,) = Unframer().feed(made)
+    request.records.extend(appended)
+    assert internal_pb2.JournalRequest.FromString(message) == request
 
 
 def test_a_frame_too_long_is_noise() -> None:

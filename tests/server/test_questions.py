@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rankd.v1 import decisions_pb2 as api
+from rankd.v1 import log_pb2 as pb
 from server.sections import Limits
-from server.serving.errors import InvalidArgumentError
+from server.serving.errors import InvalidArgumentError, UnavailableError
 from server.serving.models import Served
-from server.serving.questions import Questions
+from server.serving.questions import Questions, tail
 from server.serving.ranking import Asked, check, complete, to_reply
 from tests.server.scribe import SETTINGS
 
@@ -128,6 +131,80 @@ def test_the_refusal_is_the_same(
             told.append((caught.value.field, caught.value.reason))
         assert told[0] == told[1]
         assert told[0][0].endswith(f"[{place}]")
+
+
+@pytest.mark.parametrize("policy", [{"type": "linucb"}, {"type": "softmax"}])
+@pytest.mark.parametrize("mode", ["online", "apprentice"])
+def test_together_they_are_answered_as_each_alone(policy: dict[str, str], mode: str) -> None:
+    """Of all kinds, in any order; one that is wrong is refused, and no other."""
+    settings = SETTINGS.model_copy(update={"policy": policy, "mode": mode})
+    by, rng, known = (
+        Served(settings, settings.spec().build(), 1, 0, (0, 1, 0)),
+        random.Random(5),
+        Questions(),
+    )
+    for make in KINDS:
+        decided(make(rng), known, by)
+    requests = [rng.choice(KINDS)(rng) for _ in range(40)]
+    wrong = vectors(rng)
+    wrong.action_features[0].vector_data = np.full(6, np.inf, "<f4").tobytes()
+    requests.insert(20, wrong)
+    for i, asked in enumerate(requests):
+        asked.event_id = f"event {i}"
+    checked = [check("", "default", asked, LIMITS, known) for asked in requests]
+    found = complete(checked, lambda _: by, LIMITS, known)
+    assert isinstance(found.pop(20), InvalidArgumentError)
+    del checked[20], requests[20]
+    assert sum(each.shape is not None for each in checked) > 20
+    for asked, each, record in zip(requests, checked, found, strict=True):
+        alone, expected = decided(asked, Questions(), by)
+        assert record == expected
+        assert to_reply(each) == to_reply(alone)
+        assert pb.Decision.FromString(expected).SerializeToString() == expected
+
+
+def test_where_there_is_no_model_only_that_app_is_told() -> None:
+    by, known = served(), Questions()
+
+    def model(app: str) -> Served:
+        if app == "new":
+            raise UnavailableError("no model yet")
+        return by
+
+    asked = [
+        check("", app, vectors(random.Random(6)), LIMITS, known) for app in ("old", "new", "old")
+    ]
+    found = complete(asked, model, LIMITS, known)
+    assert [type(each) for each in found] == [bytes, UnavailableError, bytes]
+
+
+@given(
+    app=st.sampled_from(["", "shop", "\u00e4" * 70]),
+    event_id=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=150),
+    seed=st.integers(0, 99),
+)
+def test_the_tail_is_what_is_asked(app: str, event_id: str, seed: int) -> None:
+    asked = KINDS[seed % len(KINDS)](random.Random(seed))
+    expected = asked.SerializeToString()
+    asked.app, asked.event_id = app, event_id
+    assert tail(asked) == expected
+
+
+def test_fields_that_nobody_knows_are_not_logged() -> None:
+    """A newer client's: they stand behind all others, and look like numbers here."""
+    known, by, rng = Questions(), served(), random.Random(7)
+    unknown = api.RankRequest(context=[{"numeric_names": ["x"], "numeric_values": [1.0]}])
+    data = vectors(rng).SerializeToString()
+    asked = api.RankRequest.FromString(data + b"\xfa\x01\x03abc")
+    for _ in range(3):
+        assert decided_alone(asked, "e", by) == decided_alone(vectors(random.Random(7)), "e", by)
+        asked.event_id = "e"
+        assert decided(asked, known, by)[1] == decided_alone(asked, "e", by)
+    # Fields that come twice, out of order: protobuf puts them together, and so does the log.
+    twice = api.RankRequest.FromString(data + unknown.SerializeToString())
+    twice.event_id = "e"
+    for _ in range(3):
+        assert decided(twice, known, by)[1] == decided(twice, Questions(), by)[1]
 
 
 def test_a_wrong_request_leaves_nothing_behind() -> None:
