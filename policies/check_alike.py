@@ -20,7 +20,7 @@ _EVENTS = 5
 def together_equals_alone(spec: ModelSpec) -> None:
     """Events that are alike, asked together, have the answers that each has alone, to the bit. Trained or not."""
     for model in (spec.build(), trained(spec)):
-        for ids in (IDS, IDS[:1], ["a", "never seen"]):
+        for ids in (IDS, IDS[:1], ["a", "e never seen"]):
             alike = list(islice((r for t in count() if _phone(r := request(t, ids))), _EVENTS))
             for asked in (alike, alike[:1]):
                 alone = stacked([ask(model, each) for each in asked])
