@@ -110,7 +110,19 @@ def _predict(  # noqa: C901  # one function, as calls of compiled functions cost
                 line, value = square[columns[0]], inside[0]
                 for j in range(d):
                     row[j] = line[j] * value
-                for i in range(1, n):
+                # Four terms at a time, one after the other as before: `row` is read and written a quarter as often.
+                fours = 1 + (n - 1) // 4 * 4
+                for i in range(1, fours, 4):
+                    line, value = square[columns[i]], inside[i]
+                    line2, value2 = square[columns[i + 1]], inside[i + 1]
+                    line3, value3 = square[columns[i + 2]], inside[i + 2]
+                    line4, value4 = square[columns[i + 3]], inside[i + 3]
+                    for j in range(d):
+                        part = row[j] + line[j] * value
+                        part += line2[j] * value2
+                        part += line3[j] * value3
+                        row[j] = part + line4[j] * value4
+                for i in range(fours, n):
                     line, value = square[columns[i]], inside[i]
                     for j in range(d):
                         row[j] += line[j] * value
