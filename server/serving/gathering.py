@@ -35,6 +35,11 @@ class Gathering(Generic[T]):
         self._seen = 0  # how many there were at the last turn
         self._quiet = 0  # turns since one was added
 
+    @property
+    def waiting(self) -> int:
+        """How many are added and not yet done."""
+        return len(self._gathered)
+
     def add(self, item: T) -> None:
         """Has it done soon, in the order of adding."""
         self._gathered.append(item)

@@ -209,7 +209,7 @@ class DecisionService:
         retry_after = self._overload()
         if retry_after is not None:
             raise ResourceExhaustedError("calls wait for too long; retry later", retry_after)
-        if self._journal.in_flight >= self._max_in_flight:
+        if self._journal.in_flight + self._gathering.waiting >= self._max_in_flight:
             raise ResourceExhaustedError("too many calls in flight; retry later", _RETRY_SECONDS)
 
     async def _find(self, asked: list[Asked], lookup: DecisionLookup) -> None:
@@ -256,7 +256,7 @@ class DecisionService:
         """Decides and sends to the log what calls of their own have asked."""
         asked = [call.asked for call in calls]
         found = complete(asked, self.served, self._limits, self._questions)
-        parts = []
+        parts: list[tuple[Answer, list[tuple[pb.Header, bytes]]]] = []
         for call, payload in zip(calls, found, strict=True):
             if isinstance(payload, Exception):
                 call.answer.failed(payload)
