@@ -80,6 +80,8 @@ class Writer:
         self._arrivals = 0
         self._gathering = False  # whether the last turn had several requests
         self._answered: set[_Connection] = set()  # that have answers to be sent
+        # Received into again and again: a new one of this size each time is mapped, cleared and unmapped by the kernel.
+        self._received = memoryview(bytearray(_RECEIVE))
         self._selector = selectors.DefaultSelector()
         socket_path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -156,16 +158,16 @@ class Writer:
         self, connection: _Connection
     ) -> list[tuple[_Connection, internal_pb2.JournalRequest]]:
         try:
-            data = connection.sock.recv(_RECEIVE)
+            size = connection.sock.recv_into(self._received)
         except BlockingIOError:
             return []
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self._drop(connection)
             return []
         try:
-            frames = list(connection.unframer.feed(data))
+            frames = list(connection.unframer.feed(self._received[:size]))
             return [(connection, internal_pb2.JournalRequest.FromString(f)) for f in frames]
         except (FrameError, DecodeError) as error:
             log.error(
