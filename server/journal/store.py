@@ -378,11 +378,6 @@ class JournalReader:
         Raises:
             LogError: a record is missing: trimmed before it was read, or the file is damaged.
         """
-        if kind is None and after + 1 < self.bounds()[0]:
-            raise LogError(
-                f"the journal starts at record {self.bounds()[0]}, but record {after + 1} is needed; "
-                "it was trimmed, or the data folder is a mixture of two"
-            )
         limit = 2**63 - 1 if through is None else through
         # The second condition is what lets the index of rare kinds be used.
         only = "" if kind is None else f"AND kind = {int(kind)}" + " AND kind >= 5" * (kind >= 5)
@@ -393,12 +388,22 @@ class JournalReader:
         more = True
         while more:
             batch, more = self._chunk(query, (after, limit))
+            if kind is None and not (batch and batch[0].sequence == after + 1):
+                self._check_first(after + 1)
             for record in batch:
                 sequence = record.sequence
                 if sequence != after + 1 and kind is None:
                     raise LogError(f"record {after + 1} is missing from the journal")
                 after = sequence
                 yield record
+
+    def _check_first(self, needed: int) -> None:
+        first = self.bounds()[0]
+        if needed < first:
+            raise LogError(
+                f"the journal starts at record {first}, but record {needed} is needed; "
+                "it was trimmed, or the data folder is a mixture of two"
+            )
 
     def _chunk(self, query: str, bounds: tuple[int, int]) -> tuple[list[LogRecord], bool]:
         """The query's first records, and whether there may be more."""
