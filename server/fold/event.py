@@ -19,6 +19,7 @@ Place = tuple[str, int]
 
 # deadline, arrival, at, number, origin; flags; lengths of node, slots and rivals in bytes. The rest is rewards.
 _EVENT = Struct("<qQQQqBHII")
+_SAVED_LENGTHS = Struct("<HII")
 # The same at rest, with the node's number instead of its length; lengths of slots and rivals follow if there are any.
 _REST = Struct("<qQQQqBI")
 _LENGTHS = Struct("<II")
@@ -70,12 +71,21 @@ class Nodes:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._saved: dict[bytes, bytes] = {}
 
     def number(self, name: str) -> int:
         found = self._numbers.get(name)
         if found is None:
             found = self._numbers[name] = len(self.names)
             self.names.append(name)
+        return found
+
+    def saved(self, number: bytes) -> bytes:
+        """What stands in place of a node's number, as events have it, where one without slots and rivals is saved."""
+        found = self._saved.get(number)
+        if found is None:
+            name = self.names[int.from_bytes(number, "little")].encode()
+            found = self._saved[number] = _SAVED_LENGTHS.pack(len(name), 0, 0) + name
         return found
 
 
@@ -149,11 +159,12 @@ class Event:
 
 def saved(data: bytes, nodes: Nodes) -> bytes:
     """An event at rest as checkpoints have it: equal events, equal bytes."""
+    start = _REST.size
+    if not data[_FLAGS_AT] & _MORE:  # as most are: what comes before the node is the same
+        return data[: _HEAD.size] + nodes.saved(data[_HEAD.size : start]) + data[start:]
     *numbers, flags, node = _REST.unpack_from(data)
-    start, slots, rivals = _REST.size, 0, 0
-    if flags & _MORE:
-        slots, rivals = _LENGTHS.unpack_from(data, start)
-        start += _LENGTHS.size
+    slots, rivals = _LENGTHS.unpack_from(data, start)
+    start += _LENGTHS.size
     name: bytes = nodes.names[node].encode()
     head = _EVENT.pack(*numbers, flags & ~_MORE, len(name), slots, rivals)
     return head + name + data[start:]

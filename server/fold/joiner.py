@@ -94,16 +94,20 @@ class Joiner:
         """A Decision record."""
         self.counters["decisions"] += 1
         event = self.windows.get(key)
-        if event is not None and event.closed:
+        if event is None:  # as most are: nothing came before, and nothing can be final
+            event = Event(0, 0, at, *place, origin_us, slots, deferred)
+            self.open += 1
+            self._open_window(key, event, now_us)
+            self.windows.put(key, event)
             return ()
-        if event is not None and event.at:
+        if event.closed:
+            return ()
+        if event.at:
             event.rivals = (*event.rivals, (place, at))
             self.windows.put(key, event)
             return ()
-        if event is None:
-            event = Event()
         self.open += 1
-        self._open_window(key, event, now_us)  # anew, if rewards came first
+        self._open_window(key, event, now_us)  # anew, as rewards came first
         (event.node, event.number), event.at = place, at
         event.origin_us, event.slots, event.deferred = origin_us, slots, deferred
         if event.rewards:

@@ -112,7 +112,8 @@ class Windows:
 
     def in_order(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys of all events, and their bytes as they are saved, in the order in which their windows were opened."""
-        for key, arrival in merge(*self._runs, key=itemgetter(1)):
+        runs = [run for run in self._runs if run.keys]
+        for key, arrival in runs[0] if len(runs) == 1 else merge(*runs, key=itemgetter(1)):
             data = self.events.get(key)
             if data is not None and window(data)[1] == arrival:
                 yield key, saved(data, self.nodes)

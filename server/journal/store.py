@@ -171,11 +171,34 @@ class Store:
         Raises:
             sqlite3.Error: nothing was appended (most likely there is no room). The store stays usable.
         """
-        now = self._log_time.now_us()
+        if not any(groups):
+            return [[] for _ in groups]
+        try:
+            # In one transaction with the look-up: beginning to read takes as many locks as beginning to write.
+            self._db.execute("BEGIN IMMEDIATE")
+            rows, index, stored = self._placed(groups)
+            if rows:
+                self._db.executemany("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+                self._db.executemany("INSERT INTO decisions VALUES (?,?)", index)
+                self._keep_shipped()
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._reopen()
+            raise
+        if rows:
+            self._shipped_kept = True
+            self.last += len(rows)
+        return stored
+
+    def _placed(
+        self, groups: Sequence[Sequence[pb.Record]]
+    ) -> tuple[list[tuple[object, ...]], list[tuple[int, int]], list[list[Stored]]]:
+        """(rows of the records to be appended, rows of their decisions' index, where each of the groups' records stands)."""
+        now, node, node_id = self._log_time.now_us(), self.node, self._node_id
         last = self.last
         rows: list[tuple[object, ...]] = []
         index: list[tuple[int, int]] = []
-        fresh: dict[tuple[str, str], tuple[Stored, bytes]] = {}
+        fresh: dict[tuple[str, str], tuple[int, str, bytes]] = {}
         stored: list[list[Stored]] = []
         events = _Events(self._db, groups)
         for group in groups:
@@ -187,22 +210,19 @@ class Store:
                     hashed = events.next()
                     before = self._find(hashed, app, event_id) if hashed in events.known else None
                     if before is None and (app, event_id) in fresh:
-                        first, old = fresh[app, event_id]
-                        before = Stored(first.sequence, first.node, old)
+                        before = Stored(*fresh[app, event_id])
                     if before is not None:
                         places.append(before)
                         continue
                     index.append((hashed, last + 1))
+                    fresh[app, event_id] = last + 1, node, payload
                 last += 1
-                place = Stored(last, self.node)
-                if kind == pb.KIND_DECISION:
-                    fresh[app, event_id] = (place, payload)
-                places.append(place)
+                places.append(Stored(last, node))
                 rows.append(
                     (
                         last,
                         last - 1,
-                        self._node_id,
+                        node_id,
                         kind,
                         app,
                         event_id,
@@ -214,22 +234,7 @@ class Store:
                     )
                 )
             stored.append(places)
-        if rows:
-            self._commit(rows, index)
-            self.last = last
-        return stored
-
-    def _commit(self, rows: list[tuple[object, ...]], index: list[tuple[int, int]]) -> None:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
-            self._db.executemany("INSERT INTO decisions VALUES (?,?)", index)
-            self._keep_shipped()
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            self._reopen()
-            raise
-        self._shipped_kept = True
+        return rows, index, stored
 
     def _reopen(self) -> None:
         """After a failed commit only a fresh connection tells for sure what the file holds."""
@@ -373,11 +378,6 @@ class JournalReader:
         Raises:
             LogError: a record is missing: trimmed before it was read, or the file is damaged.
         """
-        if kind is None and after + 1 < self.bounds()[0]:
-            raise LogError(
-                f"the journal starts at record {self.bounds()[0]}, but record {after + 1} is needed; "
-                "it was trimmed, or the data folder is a mixture of two"
-            )
         limit = 2**63 - 1 if through is None else through
         # The second condition is what lets the index of rare kinds be used.
         only = "" if kind is None else f"AND kind = {int(kind)}" + " AND kind >= 5" * (kind >= 5)
@@ -388,12 +388,22 @@ class JournalReader:
         more = True
         while more:
             batch, more = self._chunk(query, (after, limit))
+            if kind is None and not (batch and batch[0].sequence == after + 1):
+                self._check_first(after + 1)
             for record in batch:
                 sequence = record.sequence
                 if sequence != after + 1 and kind is None:
                     raise LogError(f"record {after + 1} is missing from the journal")
                 after = sequence
                 yield record
+
+    def _check_first(self, needed: int) -> None:
+        first = self.bounds()[0]
+        if needed < first:
+            raise LogError(
+                f"the journal starts at record {first}, but record {needed} is needed; "
+                "it was trimmed, or the data folder is a mixture of two"
+            )
 
     def _chunk(self, query: str, bounds: tuple[int, int]) -> tuple[list[LogRecord], bool]:
         """The query's first records, and whether there may be more."""

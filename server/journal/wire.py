@@ -61,17 +61,24 @@ class Unframer:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
         """Takes in bytes; gives every message that is complete by now."""
-        self._buffer += data
+        # Mostly nothing is left over, and messages are cut out of what has come without another copy.
+        source: bytes | memoryview | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
         at = 0
-        while len(self._buffer) - at >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer, at)
+        while len(source) - at >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(source, at)
             if size > MAX_FRAME:
                 raise FrameError(f"a frame of {size} bytes")
             end = at + _LENGTH.size + size
-            if len(self._buffer) < end:
+            if len(source) < end:
                 break
-            yield bytes(self._buffer[at + _LENGTH.size : end])
+            yield bytes(source[at + _LENGTH.size : end])
             at = end
-        del self._buffer[:at]
+        if source is data:
+            self._buffer += data[at:]
+        else:
+            del self._buffer[:at]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from server.journal.store import Stored
+
 log = structlog.get_logger("writer")
 
 # The log gets a Tick this often (seconds), so that windows close in time: those of a quiet app too, whatever its
@@ -80,6 +82,8 @@ class Writer:
         self._arrivals = 0
         self._gathering = False  # whether the last turn had several requests
         self._answered: set[_Connection] = set()  # that have answers to be sent
+        # Received into again and again: a new one of this size each time is mapped, cleared and unmapped by the kernel.
+        self._received = memoryview(bytearray(_RECEIVE))
         self._selector = selectors.DefaultSelector()
         socket_path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -156,16 +160,16 @@ class Writer:
         self, connection: _Connection
     ) -> list[tuple[_Connection, internal_pb2.JournalRequest]]:
         try:
-            data = connection.sock.recv(_RECEIVE)
+            size = connection.sock.recv_into(self._received)
         except BlockingIOError:
             return []
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self._drop(connection)
             return []
         try:
-            frames = list(connection.unframer.feed(data))
+            frames = list(connection.unframer.feed(self._received[:size]))
             return [(connection, internal_pb2.JournalRequest.FromString(f)) for f in frames]
         except (FrameError, DecodeError) as error:
             log.error(
@@ -191,7 +195,7 @@ class Writer:
 
     def _alone(self, connection: _Connection, request: internal_pb2.JournalRequest) -> None:
         if request.HasField("expected_last") and request.expected_last != self._store.last:
-            self._reply(connection, request.id, _Error.ERROR_MOVED)
+            self._refuse(connection, request.id, _Error.ERROR_MOVED)
             return
         if request.HasField("trim_to"):
             try:
@@ -204,17 +208,19 @@ class Writer:
     def _append_group(self, group: list[tuple[_Connection, internal_pb2.JournalRequest]]) -> None:
         if not group:
             return
-        acks = self._append([request.records for _, request in group])
+        stored = self._append([request.records for _, request in group])
         for i, (connection, request) in enumerate(group):
-            if acks is None:
-                self._reply(connection, request.id, _Error.ERROR_FULL)
+            if stored is None:
+                self._refuse(connection, request.id, _Error.ERROR_FULL)
                 continue
-            through = max((ack.sequence for ack in acks[i]), default=0)
+            reply = internal_pb2.JournalReply(id=request.id)
+            for place in stored[i]:
+                reply.acks.add(sequence=place.sequence, node=place.node, stored=place.payload)
+            through = max((place.sequence for place in stored[i]), default=0)
             if request.wait_shipped and through > self._store.shipped.sequence:
-                reply = internal_pb2.JournalReply(id=request.id, acks=acks[i])
                 self._wait(through, connection, reply)
             else:
-                self._reply(connection, request.id, _Error.ERROR_NONE, acks[i])
+                self._send(connection, reply)
 
     def _wait(
         self, sequence: int, connection: _Connection, reply: internal_pb2.JournalReply
@@ -234,8 +240,8 @@ class Writer:
             waiting = heapq.heappop(self._waiting)
             self._send(waiting.connection, waiting.reply)
 
-    def _append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[internal_pb2.Ack]] | None:
-        """Acks of each group, or None where nothing could be written."""
+    def _append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[Stored]] | None:
+        """Where each group's records stand, or None where nothing could be written."""
         try:
             stored = self._store.append(groups)
         except sqlite3.Error as error:
@@ -246,22 +252,12 @@ class Writer:
         if self._full:
             log.info("the journal can be written again")
             self._full = False
-        return [
-            [
-                internal_pb2.Ack(sequence=place.sequence, node=place.node, stored=place.payload)
-                for place in group
-            ]
-            for group in stored
-        ]
+        return stored
 
-    def _reply(
-        self,
-        connection: _Connection,
-        number: int,
-        error: internal_pb2.JournalReply.Error,
-        acks: list[internal_pb2.Ack] | None = None,
+    def _refuse(
+        self, connection: _Connection, number: int, error: internal_pb2.JournalReply.Error
     ) -> None:
-        self._send(connection, internal_pb2.JournalReply(id=number, error=error, acks=acks or []))
+        self._send(connection, internal_pb2.JournalReply(id=number, error=error))
 
     def _send(self, connection: _Connection, reply: internal_pb2.JournalReply) -> None:
         if connection.sock.fileno() < 0:
