@@ -222,9 +222,9 @@ def test_an_attempt_that_hangs_is_not_waited_for(connect: Connect, fake: FakeSer
     assert decision.decision_id == fake.decisions[decision.event_id].decision_id
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_a_service_that_is_not_there_is_unavailable(connect: Connect, nowhere: str) -> None:
-    client = connect(nowhere, timeout=0.3)
-    for call in calls(client, timeout=0.3):
+    for call in calls(connect(nowhere), timeout=60.0):
         with pytest.raises(Unavailable):
             call()
 
@@ -347,16 +347,17 @@ def test_defaults_fill_the_gaps(client: Client, fake: FakeService) -> None:
     assert decisions[0].action == "c"
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_defaults_for_a_service_that_is_not_there(connect: Connect, nowhere: str) -> None:
     x, y = requests("x", "y")
-    client = connect(nowhere, timeout=0.1)
+    client = connect(nowhere)
     with pytest.raises(BatchError) as caught:
         client.rank_many([{**x, "default_action": "c"}, y])
     first, second = caught.value.results
     assert not isinstance(first, RankdError)
     assert first.is_default
     assert isinstance(second, Unavailable)
-    everything = connect(nowhere, timeout=0.1, default_action="first").rank_many([x, y])
+    everything = connect(nowhere, default_action="first").rank_many([x, y])
     assert [decision.is_default for decision in everything] == [True, True]
 
 

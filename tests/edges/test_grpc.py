@@ -1,11 +1,10 @@
-"""gRPC by the official client: codes, deadlines, cancelling, metadata, compression, limits, streams, health, reflection."""
+"""gRPC by the official client: codes, deadlines, metadata, compression, limits, streams, health, reflection."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -43,6 +42,15 @@ def refused(call: Any, *arguments: Any, **named: Any) -> tuple[grpc.StatusCode, 
 def raw(service: Service, path: str) -> Any:
     """A method that takes and gives bytes."""
     return service.channel.unary_unary(path)
+
+
+def versions(service: Service, app: str) -> list[admin_pb2.ModelVersion]:
+    """The app's models; none as long as the learner has not reported."""
+    try:
+        asked_for = admin_pb2.ListModelsRequest(app=app)
+        return list(service.admin.ListModels(asked_for, timeout=CALL).models)
+    except grpc.RpcError:
+        return []
 
 
 @contextmanager
@@ -100,15 +108,30 @@ def test_already_exists(service: Service) -> None:
     assert code == Code.ALREADY_EXISTS
 
 
-def test_internal_tells_nothing_but_a_number(service: Service) -> None:
-    def listed() -> bool:
-        try:
-            return bool(service.admin.ListModels(asked_for, timeout=CALL).models)
-        except grpc.RpcError:
-            return False
+def test_failed_precondition(service: Service) -> None:
+    """A version of an epoch that is over can be neither pinned nor rolled back to."""
+    app = "broken"
+    requests = [asked(app=app, action_ids=["a"]) for _ in range(20)]
+    service.decisions.RankBatch(api.RankBatchRequest(requests=requests), timeout=CALL)
+    # The newest is what is served, which goes on; those before are kept.
+    eventually("a checkpoint", lambda: len(versions(service, app)) > 1)
+    old = versions(service, app)[0].model_version
+    exported = service.admin.ExportModel(admin_pb2.ExportModelRequest(app=app), timeout=CALL)
+    order = admin_pb2.PromoteRequest(app=app, model=exported.model)
+    promoted = service.admin.Promote(order, timeout=CALL)
+    service.wait_served(promoted.sequence, app)
+    for call, asked_for in (
+        (service.admin.Pin, admin_pb2.PinRequest),
+        (service.admin.RollBack, admin_pb2.RollBackRequest),
+    ):
+        code, text = refused(call, asked_for(app=app, model_version=old))
+        assert code == Code.FAILED_PRECONDITION, text
+        assert text.startswith(f"model_version: {old} belongs to epoch 1")
 
+
+def test_internal_tells_nothing_but_a_number(service: Service) -> None:
     asked_for = admin_pb2.ListModelsRequest(app="broken")
-    eventually("the learner to have reported", listed)
+    eventually("the learner to have reported", lambda: versions(service, "broken"))
     folder = service.folder.checkpoints("broken") / f"{1:020}.ckpt"
     folder.mkdir(parents=True)
     code, text = refused(service.admin.ListModels, asked_for)
@@ -196,26 +219,6 @@ def test_deadline(service: Service) -> None:
     eventually("the log to say that nobody saw it", lambda: undelivered(service, "late"))
 
 
-def test_cancel(service: Service) -> None:
-    """The caller goes while the journal is silent: the decision is logged, and that nobody was shown it."""
-    with journal_stopped(service):
-        call = service.decisions.Rank.future(asked("gone"), timeout=CALL)
-        threading.Event().wait(1.0)  # until it is at the journal
-        call.cancel()
-        threading.Event().wait(0.5)
-    eventually("the log to say that nobody saw it", lambda: undelivered(service, "gone"))
-
-
-def test_cancel_of_a_batch(service: Service) -> None:
-    batch = api.RankBatchRequest(requests=[asked("batch 1"), asked("batch 2")])
-    with journal_stopped(service):
-        call = service.decisions.RankBatch.future(batch, timeout=CALL)
-        threading.Event().wait(1.0)
-        call.cancel()
-    for event in ("batch 1", "batch 2"):
-        eventually("the log to say that nobody saw it", partial(undelivered, service, event))
-
-
 # -- headers and compression -----------------------------------------------------------------------
 
 
@@ -290,14 +293,6 @@ def test_a_message_too_large_in_a_stream(service: Service) -> None:
     call: Any = service.channel.stream_stream("/rankd.v1.Decisions/RankStream")
     code, _ = refused(lambda **named: list(call(iter([bytes(LIMIT + 1)]), **named)))
     assert code == Code.RESOURCE_EXHAUSTED
-
-
-def test_a_stream_that_is_cancelled(service: Service) -> None:
-    with journal_stopped(service):
-        call = service.decisions.RankStream(iter([asked("streamed")]), timeout=CALL)
-        threading.Event().wait(1.0)
-        call.cancel()
-    eventually("the log to say that nobody saw it", lambda: undelivered(service, "streamed"))
 
 
 # -- other services --------------------------------------------------------------------------------

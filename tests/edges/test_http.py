@@ -14,8 +14,8 @@ import pytest
 from rankd.v1 import decisions_pb2 as api
 from server.edges.grpc_frames import frame, gzip_frame
 from tests.edges.conftest import CALLS, LIMIT, configured
-from tests.edges.test_grpc import journal_stopped, undelivered
-from tests.server.harness import CALL, Service, eventually
+from tests.edges.test_grpc import journal_stopped
+from tests.server.harness import CALL, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,23 +163,6 @@ def test_unavailable(service: Service) -> None:
     with journal_stopped(service):
         status, error = call(service, RANK, ASKED)
     assert (status, error["code"]) == (503, "unavailable")
-
-
-@pytest.mark.parametrize("headers", [JSON, GRPC], ids=["json", "grpc"])
-def test_a_caller_that_hangs_up(service: Service, headers: dict[str, str]) -> None:
-    event = f"hung up {headers['content-type']}"
-    request = api.RankRequest(app="default", event_id=event, action_ids=["a"])
-    body = frame(request.SerializeToString())
-    if headers is JSON:
-        body = json.dumps({**ASKED, "eventId": event}).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=CALL)
-    with journal_stopped(service):
-        connection.request("POST", RANK, body, headers)
-        connection.sock.settimeout(0.5)
-        with pytest.raises(TimeoutError):
-            connection.getresponse()
-        connection.close()
-    eventually("the log to say that nobody saw it", lambda: undelivered(service, event))
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

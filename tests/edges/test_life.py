@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1.decisions_pb2_grpc import DecisionsStub
-from tests.edges.conftest import configured
+from tests.edges.conftest import configured, full
 from tests.server.harness import CALL, Service, eventually
 
 if TYPE_CHECKING:
@@ -45,34 +45,36 @@ def well(service: Service, stub: Any) -> bool:
         return False
 
 
-def test_a_stop_lets_calls_end_and_takes_no_new_ones(running: Service) -> None:
-    stub = running.decisions
-    slow = threading.Event()
+def test_a_stop_lets_calls_end_and_takes_no_new_ones(edge: str, tmp_path: Path) -> None:
+    config = configured(edge, workers=2, max_in_flight=2)
+    with Service(tmp_path / "data", config) as service:
+        stub = service.decisions
+        slow = threading.Event()
 
-    def requests() -> Iterator[api.RankRequest]:
-        yield REQUEST
-        assert slow.wait(CALL)
-        yield REQUEST
+        def requests() -> Iterator[api.RankRequest]:
+            yield REQUEST
+            assert slow.wait(CALL)
+            yield REQUEST
 
-    stream = stub.RankStream(requests(), timeout=CALL)
-    assert next(stream).action_id
-    running.signal("writer", signal.SIGSTOP)
-    slow.set()
-    call = stub.Rank.future(REQUEST, timeout=CALL)
-    threading.Event().wait(1.0)  # until both are at the journal
-    running.terminate()
-    eventually("the workers to drain", lambda: running.tail().count('"draining"') == 2)
+        stream = stub.RankStream(requests(), timeout=CALL)
+        assert next(stream).action_id
+        service.signal("writer", signal.SIGSTOP)
+        slow.set()
+        call = stub.Rank.future(REQUEST, timeout=CALL)
+        eventually("both calls to come to the journal", lambda: full(service))
+        service.terminate()
+        eventually("the workers to drain", lambda: service.tail().count('"draining"') == 2)
 
-    def refused() -> bool:
-        with pytest.raises(grpc.RpcError) as caught:
-            DecisionsStub(running.connect()).Rank(REQUEST, timeout=0.5)  # type: ignore[no-untyped-call]
-        return caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        def refused() -> bool:
+            with pytest.raises(grpc.RpcError) as caught:
+                DecisionsStub(service.connect()).Rank(REQUEST, timeout=0.5)  # type: ignore[no-untyped-call]
+            return caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
-    eventually("new calls to be refused", refused)
-    running.signal("writer", signal.SIGCONT)
-    assert call.result().action_id
-    assert [reply.error.code for reply in stream] == [0]
-    assert running.wait_stopped() == 0
+        eventually("new calls to be refused", refused)
+        service.signal("writer", signal.SIGCONT)
+        assert call.result().action_id
+        assert [reply.error.code for reply in stream] == [0]
+        assert service.wait_stopped() == 0
 
 
 def test_a_stop_is_quick_where_nobody_calls(running: Service) -> None:

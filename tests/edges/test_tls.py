@@ -135,14 +135,16 @@ def test_the_command_line(secure: SecureService) -> None:
     eventually("the learner's report", told)
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_without_tls_nobody_is_answered(secure: SecureService) -> None:
     with (
-        Client(f"localhost:{secure.port}", app="default", timeout=1) as client,
+        Client(f"localhost:{secure.port}", app="default", timeout=20) as client,
         pytest.raises(Unavailable),
     ):
         client.rank({}, ["a"])
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_a_stranger_is_refused(secure: SecureService, tmp_path: Path) -> None:
     """A server that another authority speaks for; and with mTLS, a client without a certificate, or with another's."""
     other = Authority(tmp_path / "other")
@@ -151,7 +153,7 @@ def test_a_stranger_is_refused(secure: SecureService, tmp_path: Path) -> None:
         wrong += [TLS(secure.tls.ca), TLS(secure.tls.ca, *other.issue("client"))]
     for tls in wrong:
         with (
-            Client(f"localhost:{secure.port}", app="default", tls=tls, timeout=1) as client,
+            Client(f"localhost:{secure.port}", app="default", tls=tls, timeout=20) as client,
             pytest.raises(Unavailable),
         ):
             client.rank({}, ["a"])

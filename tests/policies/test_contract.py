@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
 from policies import ModelSpec
+from policies.check_state import print_fingerprint, processes_agree
 from policies.checks import CHECKS
 from policies.registry import names
 
@@ -71,7 +77,48 @@ SPECS["softmax, explores more after drift"] = ModelSpec(
 )
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+ARGUMENTS = {name: json.dumps(asdict(spec)) for name, spec in SPECS.items()}
+PRINT = """
+import sys
+from policies.check_state import print_fingerprint
+for argument in sys.argv[1:]:
+    print_fingerprint(argument)
+    print(flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "check",
+    [check for check in CHECKS if check != processes_agree],
+    ids=lambda check: check.__name__,
+)
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 def test_contract(spec: ModelSpec, check: Callable[[ModelSpec], None]) -> None:
     check(spec)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> list[dict[str, str]]:
+    """The fingerprint of each spec, as two processes print it that hash strings differently."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", PRINT, *ARGUMENTS.values()],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("1", "2")
+    ]
+    printed = [run.communicate()[0].splitlines() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    return [dict(zip(SPECS, lines, strict=True)) for lines in printed]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_processes_agree(
+    name: str, elsewhere: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the check of that name says, without two processes for each spec, which take longer to start than to learn."""
+    print_fingerprint(ARGUMENTS[name])
+    here = capsys.readouterr().out
+    assert [there[name] for there in elsewhere] == [here, here]

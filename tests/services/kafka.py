@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.server.harness import eventually, free_port
 from tests.services.jars import java, kafka_jars
+from tests.services.prepared import Prepared, prepared
 from tests.services.process import ServerProcess
 from tests.services.running_kafka import RunningKafka
 
@@ -71,6 +72,13 @@ def _listens(port: int) -> bool:
     return False
 
 
+def _prepare(folder: Path, made: Prepared) -> None:
+    """Formats by Kafka's own tool, and has a broker write its classes down at its end."""
+    with Kafka(folder / "kafka", making=made) as kafka:
+        kafka.create_topic("any")
+        kafka.stop()
+
+
 class Kafka(RunningKafka):
     """A cluster of our own. As a context manager it is started, and killed at the end, since nobody needs its data then.
 
@@ -84,6 +92,7 @@ class Kafka(RunningKafka):
         proxied: the host:port of a proxy. The broker then has a second listener, `proxied_listen_port`, for the proxy
             to forward to: clients that come that way are told to find the broker at the proxy, and all others are not.
         settings: of the brokers, in addition to ours.
+        making: what this one is to make, for all later ones to begin with.
 
     Raises:
         UnavailableError: there is no Java, or the jars cannot be fetched.
@@ -96,11 +105,18 @@ class Kafka(RunningKafka):
         brokers: int = 1,
         proxied: str = "",
         settings: Mapping[str, str] | None = None,
+        making: Prepared | None = None,
     ) -> None:
         if proxied and brokers > 1:
             raise ValueError("a proxy stands before one broker: give brokers=1")
         self._java = [java(), *_JAVA, f"-Dlog4j2.configurationFile={_LOGGING}"]
         self._java += ["-cp", f"{kafka_jars()}/*"]
+        self._making = making
+        if making is not None:
+            classes = f"-XX:ArchiveClassesAtExit={making.classes}"
+        else:
+            self._prepared = prepared(_prepare)
+            classes = f"-XX:SharedArchiveFile={self._prepared.classes}"
         self._proxied = proxied
         self.proxied_listen_port, *ports = _free_ports(1 + 2 * brokers)
         self._ports, self._controllers = ports[:brokers], ports[brokers:]
@@ -108,7 +124,9 @@ class Kafka(RunningKafka):
         self._settings = self._common(brokers) | dict(settings or {})
         self._processes = [
             ServerProcess(
-                f"Kafka broker {i}", self._command(home, "kafka.Kafka"), home / "broker.log"
+                f"Kafka broker {i}",
+                self._command(home, classes, "kafka.Kafka"),
+                home / "broker.log",
             )
             for i, home in enumerate(self._folders)
         ]
@@ -224,22 +242,31 @@ class Kafka(RunningKafka):
 
     def _format(self) -> None:
         """Writes the configuration of every broker and makes its data folder, if it has none."""
-        running = []
         for i, home in enumerate(self._folders):
             home.mkdir(parents=True, exist_ok=True)
             properties = home / "server.properties"
             properties.write_text("".join(f"{k}={v}\n" for k, v in self._properties(i).items()))
-            if not (home / "data" / "meta.properties").exists():
-                tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c")
-                command = self._command(home, *tool)
-                running.append(
-                    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                )
-        for process in running:
-            with process:
-                said, _ = process.communicate(timeout=_START)
-            if process.returncode != 0:
-                raise RuntimeError(f"Kafka's folder could not be made: {said.decode()}")
+            data = home / "data"
+            if data.exists():
+                continue
+            if self._making is None:
+                self._prepared.format(data, i)
+            else:
+                self._format_by_tool(home)
+                self._making.keep(data)
+
+    def _format_by_tool(self, home: Path) -> None:
+        tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c")
+        done = subprocess.run(
+            self._command(home, *tool),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_START,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"Kafka's folder could not be made: {done.stdout}")
 
     def _properties(self, broker: int) -> dict[str, str]:
         listeners = [
