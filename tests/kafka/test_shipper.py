@@ -525,14 +525,13 @@ def test_nothing_is_missing_or_out_of_order_whatever_breaks(tmp_path: Path) -> N
                 proxy.reset,
                 proxy.reset,
             ]
-            for _ in range(2):
-                rng.shuffle(faults)
-                for fault in faults:
-                    append()
-                    at = node.standing().get("sequence", 0)
-                    if rng.random() < 0.5:  # or the faults come on top of each other
-                        node.wait_shipped(at + 1)
-                    fault()
+            rng.shuffle(faults)
+            for fault in faults:
+                append()
+                at = node.standing().get("sequence", 0)
+                if rng.random() < 0.5:  # or the faults come on top of each other
+                    node.wait_shipped(at + 1)
+                fault()
             assert node.stop("writer") == 0
             assert node.stop("shipper") == 0
             last = read(node.folder)[-1].sequence
