@@ -9,20 +9,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class JournalRequest(_message.Message):
-    __slots__ = ("id", "records", "expected_last", "trim_to", "shipped", "wait_shipped")
+    __slots__ = ("id", "records", "expected_last", "trim_to", "shipped", "wait_shipped", "callers")
     ID_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LAST_FIELD_NUMBER: _ClassVar[int]
     TRIM_TO_FIELD_NUMBER: _ClassVar[int]
     SHIPPED_FIELD_NUMBER: _ClassVar[int]
     WAIT_SHIPPED_FIELD_NUMBER: _ClassVar[int]
+    CALLERS_FIELD_NUMBER: _ClassVar[int]
     id: int
     records: _containers.RepeatedCompositeFieldContainer[_log_pb2.Record]
     expected_last: int
     trim_to: int
     shipped: Shipped
     wait_shipped: bool
-    def __init__(self, id: _Optional[int] = ..., records: _Optional[_Iterable[_Union[_log_pb2.Record, _Mapping]]] = ..., expected_last: _Optional[int] = ..., trim_to: _Optional[int] = ..., shipped: _Optional[_Union[Shipped, _Mapping]] = ..., wait_shipped: bool = ...) -> None: ...
+    callers: int
+    def __init__(self, id: _Optional[int] = ..., records: _Optional[_Iterable[_Union[_log_pb2.Record, _Mapping]]] = ..., expected_last: _Optional[int] = ..., trim_to: _Optional[int] = ..., shipped: _Optional[_Union[Shipped, _Mapping]] = ..., wait_shipped: bool = ..., callers: _Optional[int] = ...) -> None: ...
 
 class Shipped(_message.Message):
     __slots__ = ("sequence", "topics", "partition_counts", "last_sequences", "last_offsets")

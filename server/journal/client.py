@@ -214,6 +214,7 @@ class JournalClient:
     ) -> None:
         number = request.id = next(self._ids)
         request.wait_shipped = self._wait_shipped
+        request.callers = len(parts)
         data = append_frame(request, records)
         self._waiting[number] = _Request(data, parts)
         self._open += len(parts)

@@ -43,7 +43,7 @@ _BACKLOG = 64 << 20
 # this number the older half is forgotten. Their callers, five seconds of 20,000 calls, have gone by then. Some 30 MB.
 _MOST_WAITING = 100_000
 
-# While requests come several at a time the next ones are given so long to gather (seconds) before they are taken. A commit and its wake-ups
+# While callers come several at a time the next ones are given so long to gather (seconds) before they are taken. A commit and its wake-ups
 # cost as much for two as for twenty, so this more than halves what each costs, and on a busy machine answers come sooner for it:
 # benchmarks/README.md, serve-01. Who calls one at a time never waits.
 GATHER_SECONDS = 0.001
@@ -80,7 +80,7 @@ class Writer:
         self._shared = shared
         self._waiting: list[_Waiting] = []  # a heap
         self._arrivals = 0
-        self._gathering = False  # whether the last turn had several requests
+        self._gathering = False  # whether the last turn had several callers
         self._answered: set[_Connection] = set()  # that have answers to be sent
         # Received into again and again: a new one of this size each time is mapped, cleared and unmapped by the kernel.
         self._received = memoryview(bytearray(_RECEIVE))
@@ -142,7 +142,7 @@ class Writer:
                     requests.extend(self._receive(key.data))
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.data)
-        self._gathering = len(requests) > 1
+        self._gathering = sum(max(1, request.callers) for _, request in requests) > 1
         self._serve(requests)
         for connection in self._answered:  # one write for all answers of a turn
             self._flush(connection)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("learner")
 
 # A checkpoint that takes long to save, with a million pending decisions say, is saved so seldom that saving takes at most
-# this share of the time. A restart has to read again up to twenty times as long.
-_SHARE = 0.05
+# this share of the time. A restart has to read again what came in up to fifty times as long, which takes it a small part of that.
+_SHARE = 0.02
 # One that takes less is saved wherever it may be (seconds).
 _QUICK = 0.05
 # Seconds between two published models while the fold is catching up.
