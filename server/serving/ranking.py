@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from server.fold.decide import Question, decide, decide_alike
 from server.fold.settings import MODES
 from server.fold.wire_format import field, varints
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
+from server.serving.ids import new_id
 from server.serving.questions import tail
 from server.serving.validation import check_id, check_rank
 
@@ -79,7 +79,7 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
     """
     event_id = request.event_id
     check_id("event_id", event_id, required=False)
-    event_id = event_id or secrets.token_hex(16)
+    event_id = event_id or new_id()
     end = tail(request)
     found = known.find(end)
     if found is None:

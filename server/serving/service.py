@@ -7,7 +7,6 @@ disk.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +26,7 @@ from server.serving.errors import (
     UnavailableError,
 )
 from server.serving.gathering import MOST, Gathering
+from server.serving.ids import new_id
 from server.serving.questions import Questions
 from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
@@ -298,7 +298,7 @@ class DecisionService:
         reward = pb.Reward(
             value=request.value,
             slot_id=request.slot_id,
-            reward_id=request.reward_id or secrets.token_hex(16),
+            reward_id=request.reward_id or new_id(),
             decision_id=request.decision_id,
         )
         return pb.Record(header=header, payload=reward.SerializeToString())
