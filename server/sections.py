@@ -265,7 +265,7 @@ class LearnerConfig(Section):
     """The learner."""
 
     poll: Duration = Field(
-        timedelta(milliseconds=10), description="How often the learner looks for new records."
+        timedelta(milliseconds=20), description="How often the learner looks for new records."
     )
     publish: Duration = Field(
         timedelta(milliseconds=50),
