@@ -6,6 +6,7 @@ other, are the whole, and what is there as bytes need not become a message first
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 BYTE = 128
 # In a tag, the kind of a field that is bytes: a text, a message, numbers one after the other.
 _BYTES = 2
+# Beginnings of fields that are kept: most are of a few lengths. 200 bytes each.
+_BEGINNINGS = 4_096
 
 
 def varint(number: int) -> bytes:
@@ -41,6 +44,7 @@ def varints(numbers: Iterable[int]) -> bytes:
     return b"".join(map(varint, numbers))
 
 
+@lru_cache(_BEGINNINGS)
 def beginning(number: int, size: int) -> bytes:
     """What stands before so many bytes of a field."""
     return varint(number << 3 | _BYTES) + varint(size)

@@ -43,10 +43,10 @@ _BACKLOG = 64 << 20
 # this number the older half is forgotten. Their callers, five seconds of 20,000 calls, have gone by then. Some 30 MB.
 _MOST_WAITING = 100_000
 
-# While callers come several at a time the next ones are given so long to gather (seconds) before they are taken. A commit and its wake-ups
-# cost as much for two as for twenty, so this more than halves what each costs, and on a busy machine answers come sooner for it:
-# benchmarks/README.md, serve-01. Who calls one at a time never waits.
-GATHER_SECONDS = 0.001
+# Where several callers came at a time the next ones are given so long to gather for each of these (seconds), and no longer than that in all. A
+# commit and its wake-ups cost as much for two as for thirty, so the more come the more it pays to wait, and on a busy machine answers come sooner
+# for it: benchmarks/README.md, serve-01. Where a thousand come in a second that is some .3 ms. Who calls one at a time never waits.
+GATHER_SECONDS, GATHER_MOST = 0.00025, 0.003
 
 _Error = internal_pb2.JournalReply
 
@@ -80,7 +80,7 @@ class Writer:
         self._shared = shared
         self._waiting: list[_Waiting] = []  # a heap
         self._arrivals = 0
-        self._gathering = False  # whether the last turn had several callers
+        self._gather = 0.0  # seconds before the next turn
         self._answered: set[_Connection] = set()  # that have answers to be sent
         # Received into again and again: a new one of this size each time is mapped, cleared and unmapped by the kernel.
         self._received = memoryview(bytearray(_RECEIVE))
@@ -126,8 +126,8 @@ class Writer:
             sock.close()
 
     def _turn(self, wait: float) -> None:
-        if self._gathering:
-            time.sleep(GATHER_SECONDS)
+        if self._gather:
+            time.sleep(self._gather)
         requests: list[tuple[_Connection, internal_pb2.JournalRequest]] = []
         for key, events in self._selector.select(wait):
             if key.fileobj is self._listener:
@@ -142,7 +142,8 @@ class Writer:
                     requests.extend(self._receive(key.data))
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.data)
-        self._gathering = sum(max(1, request.callers) for _, request in requests) > 1
+        callers = sum(max(1, request.callers) for _, request in requests)
+        self._gather = min(callers * GATHER_SECONDS, GATHER_MOST) if callers > 1 else 0.0
         self._serve(requests)
         for connection in self._answered:  # one write for all answers of a turn
             self._flush(connection)

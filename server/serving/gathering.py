@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Most that are done at a time: some 16 decisions take a millisecond or two, in which nothing else is done.
-MOST = 16
+# Most that are done at a time: 32 decisions of 10 to 50 actions take 2 to 4 milliseconds, in which nothing else is done.
+MOST = 32
 # So many turns in a row must bring nothing new. A call takes several turns to come through the transport, so with others on their way most
 # turns bring none. With 2 instead of 5 half as many came together (benchmarks/README.md, serve-01).
 _QUIET = 5

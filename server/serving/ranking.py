@@ -198,13 +198,13 @@ def to_reply(asked: Asked) -> api.RankReply | ServiceError:
         decision, pmf, ranking = made, made.pmf.tolist(), made.ranking
         epoch, version = asked.model
     ids = asked.ids
-    ranked = [ids[k] for k in ranking]
+    ranked = list(map(ids.__getitem__, ranking))
     reply = api.RankReply(
         event_id=asked.event_id,
         decision_id=asked.decision_id,
         action_id=ranked[0],
         ranking=ranked,
-        probabilities=[pmf[k] for k in ranking],
+        probabilities=map(pmf.__getitem__, ranking),
         epoch=epoch,
         model_version=version,
     )
