@@ -21,6 +21,9 @@ _JSON = ("--h1", "-H", "content-type: application/json")
 # Connections of a load at a fixed rate, and calls in flight on each: more than a server ever holds.
 _CLIENTS = 8
 _ENDLESS = 8192
+# Connections where calls come one by one: h2load looks at a client's clock every 10 ms at most, and all clients that began together send together. So
+# there are many, each of which calls seldom, and they begin 1 ms apart.
+_SPREAD = 64
 # Seconds that a run may take longer than it was planned to.
 _PATIENCE = 60.0
 
@@ -73,10 +76,10 @@ def flood(port: int, post: Post, seconds: float, clients: int, each: int) -> Loa
 
 
 def steady(port: int, post: Post, rate: float, seconds: float) -> Load:
-    """Calls at a fixed rate, however long the answers take; waits for all of them."""
-    calls = _CLIENTS * round(rate / _CLIENTS * seconds)
-    much = ["-n", str(calls), f"--rps={rate / _CLIENTS:.3f}"]
-    return _run(port, post, much, _CLIENTS, _ENDLESS, seconds + _PATIENCE)
+    """Calls at a fixed rate, one by one, however long the answers take; waits for all of them."""
+    calls = _SPREAD * round(rate / _SPREAD * seconds)
+    much = ["-n", str(calls), f"--rps={rate / _SPREAD:.3f}", "-r", "1", "--rate-period=1ms"]
+    return _run(port, post, much, _SPREAD, _ENDLESS, seconds + _PATIENCE)
 
 
 def steady_for(port: int, post: Post, rate: float, seconds: float) -> Load:
