@@ -36,9 +36,13 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-def config(kind: str, workers: int = 1, edge: str = "") -> dict[str, Any]:
-    """rankd.yaml of a service for one kind of requests."""
-    server: dict[str, Any] = {"workers": workers, "max_message_bytes": 64 << 20}
+def config(kind: str, workers: int = 1, edge: str = "", **more: object) -> dict[str, Any]:
+    """rankd.yaml of a service for one kind of requests.
+
+    Args:
+        more: settings of its section `server`.
+    """
+    server: dict[str, Any] = {"workers": workers, "max_message_bytes": 64 << 20, **more}
     if edge:
         server["edge"] = edge
     return {

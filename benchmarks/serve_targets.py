@@ -123,10 +123,16 @@ def _cpu(service: Service) -> dict[str, float]:
 
 @contextmanager
 def journalled(
-    folder: Path, kind: str, counts: list[int], workers: int = 1, edge: str = ""
+    folder: Path,
+    kind: str,
+    counts: list[int],
+    workers: int = 1,
+    edge: str = "",
+    **more: object,
 ) -> Iterator[Journalled]:
-    """A service with a model that has learned."""
-    with Service(folder / f"{kind}-{workers}", serve_requests.config(kind, workers, edge)) as it:
+    """A service with a model that has learned; `more` are settings of its section `server`."""
+    config = serve_requests.config(kind, workers, edge, **more)
+    with Service(folder / f"{kind}-{workers}", config) as it:
         target = Journalled(it)
         trained = serve_requests.train(it.decisions, kind, counts)
         target.settle(trained)
@@ -137,10 +143,10 @@ def journalled(
 
 @contextmanager
 def unjournalled(
-    folder: Path, kind: str, counts: list[int], edge: str = ""
+    folder: Path, kind: str, counts: list[int], edge: str = "", **more: object
 ) -> Iterator[Unjournalled]:
     """The same service without its journal; what it is trained with is journalled."""
-    config = serve_requests.config(kind, edge=edge)
+    config = serve_requests.config(kind, 1, edge, **more)
     with Service(folder / f"{kind}-unjournalled", config) as it:
         trained = serve_requests.train(it.decisions, kind, counts)
         it.wait_counters(matured=trained)

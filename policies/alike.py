@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Alike:
     """N events with the same features, of the same K actions. Their values alone differ."""
 
-    context: Features  # of the first event
-    actions: ActionSet  # [K] of the first event, sorted by id
+    context: Features  # of each, but for the values: those in here mean nothing
+    actions: ActionSet  # [K] sorted by id; the same
     context_values: NDArray[np.float64]  # [N, c]
     action_values: NDArray[np.float64]  # [N, f] of all actions, one after the other
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from policies.alike import Alike, stacked
 from policies.check_problem import IDS, ask, assert_same, request, trained
+from policies.types import ActionSet
 
 if TYPE_CHECKING:
     from policies.check_problem import Request
@@ -39,9 +40,10 @@ def _phone(asked: Request) -> bool:
 def _alike(asked: list[Request]) -> Alike:
     encoded = [each.encode() for each in asked]
     context, actions = encoded[0]
+    nothing = [np.full(len(each), np.nan) for each in (context, actions.features)]
     return Alike(
-        context,
-        actions,
+        context.with_value(nothing[0]),
+        ActionSet(actions.ids, actions.start, actions.features.with_value(nothing[1])),
         np.array([context.value for context, _ in encoded]),
         np.array([actions.features.value for _, actions in encoded]),
     )

@@ -37,6 +37,7 @@ class InstantJournal(client.JournalClient):
         for answer, records in parts:
             numbers = [next(self._sequences) for _ in records]
             answer.answered([internal_pb2.Ack(sequence=n, node=_NODE) for n in numbers])
+            answer.follow()
 
     async def append(self, records: Sequence[pb.Record]) -> list[internal_pb2.Ack]:
         return await self.wait(self.send(records))

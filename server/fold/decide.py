@@ -147,11 +147,17 @@ def decide(
 def decide_alike(
     questions: AlikeQuestions, event_ids: Sequence[str], model: Model, settings: FoldSettings
 ) -> list[Answer]:
-    """`decide` for N >= 1 events with one slot each, to the same bits, by a model that does not look at slots.
+    """`decide` for N >= 1 events with one slot each, to the same bits.
 
     Args:
         event_ids: [N]
     """
+    if model.slotwise:
+        size, eligible = questions.size, questions.eligible
+        return [
+            decide(Question(context, size, eligible, actions), [""], event_id, model, settings)
+            for (context, actions), event_id in zip(questions.events, event_ids, strict=True)
+        ]
     salt = bytes.fromhex(settings.salt)
     seeds = [seed(salt, Purpose.POLICY, 0, event_id) for event_id in event_ids]
     scored = model.pmf_alike(questions.events, seeds)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-# Shapes that are kept, and bytes that all members of one have in common, at most: with as much again or twice for arrays 1,024 x 16 kB x 3
-# = 50 MB if clients fill it on purpose. When it is full it is emptied.
+# Shapes that are kept, and bytes that all members of one have in common, at most: with as much again some times for what stands in the log and for arrays
+# 1,024 x 16 kB x 5 = 80 MB if clients fill it on purpose. When it is full it is emptied.
 _SHAPES, SHAPE_BYTES = 1_024, 16 << 10
 # Shapes with one key are tried one after another.
 _ALIKE = 8
@@ -42,6 +42,10 @@ class Kept(Generic[S]):
                 self._used += 1
                 return shape
         return None
+
+    def knows(self, key: Hashable, data: bytes) -> bool:
+        """Whether the shape of these bytes is there. Does not count as a use."""
+        return any(shape.fits(data) for shape in self._by_key.get(key, ()))
 
     @property
     def worth_making(self) -> bool:

@@ -42,6 +42,9 @@ class QuestionShape:
         self.features = Columns(question.actions.features, found.features[ACTION_FEATURES])
         self.ids = list(decision.action_ids)  # [K] in the order of the request
         self.size = question.size
+        context, features = len(question.context), len(question.actions.features)
+        # Of one question, for a policy that looks at products of context and actions, too.
+        self.elements = self.size * (1 + context) + features + context * features
         self.eligible = question.eligible
         self._actions = question.actions  # but for their values
         self._actions.start.setflags(write=False)
@@ -76,6 +79,8 @@ def _within(table: NDArray[np.floating], magnitude: float) -> NDArray[np.bool_]:
     if not table.shape[1]:
         return np.ones(len(table), np.bool_)
     # NaN is the greatest and the least wherever it is, and compares false.
-    top, bottom = np.maximum.reduce(table, axis=1), np.minimum.reduce(table, axis=1)
+    # As numbers of 64 bits, as the encoder compares them.
+    top = np.maximum.reduce(table, axis=1).astype(np.float64)
+    bottom = np.minimum.reduce(table, axis=1).astype(np.float64)
     within: NDArray[np.bool_] = (top <= magnitude) & (bottom >= -magnitude)
     return within

@@ -74,12 +74,17 @@ class Answer:
         self._waiter: asyncio.Future[None] | None = None
 
     @property
+    def sent(self) -> bool:
+        """Whether the writer was sent the records, or nothing ever will be."""
+        return self.left is not None or self.done
+
+    @property
     def done(self) -> bool:
         """Whether the writer has answered."""
         return self._acks is not None or self._error is not None
 
     def drop(self) -> None:
-        """Nobody is interested any more: it is not sent again. May be called again."""
+        """Nobody is interested any more: it is not sent again, unless others in its frame still wait. May be called again."""
         if self.left is not None:
             self.left()
             self.left = None
@@ -88,8 +93,11 @@ class Answer:
         """The records are in the log."""
         self._acks = acks
         self.wake()
-        if self.then is not None:
-            self.then(acks)
+
+    def follow(self) -> None:
+        """Does `then`, if the records are in the log."""
+        if self.then is not None and self._acks is not None:
+            self.then(self._acks)
 
     def failed(self, error: Exception) -> None:
         """They are not, and will not be; whoever waits is told so."""
@@ -135,6 +143,8 @@ class _Request:
             else:
                 answer.failed(error)
             at += count
+        for answer, _ in self.parts:  # not before: whoever waits has been told by then
+            answer.follow()
 
 
 class JournalClient:
@@ -221,6 +231,7 @@ class JournalClient:
         leave = partial(self._leave, number)
         for answer, _ in parts:
             answer.left = leave
+        self._watch()  # whoever waits may have begun to before there was anything to watch
         if self._writer is not None:
             if not self._out:  # what calls of one turn send goes out in one write
                 asyncio.get_running_loop().call_soon(self._flush)
@@ -250,14 +261,17 @@ class JournalClient:
         """
         loop = asyncio.get_running_loop()
         answer.due = loop.time() + self._timeout
-        if not self._watching:
-            self._watching = True
-            loop.call_later(self._timeout * _LOOK, self._look)
+        self._watch()
         acks = await answer.wait()
         if acks is None:
             who = "the journal's writer or Kafka" if self._wait_shipped else "the journal's writer"
             raise JournalUnavailableError(f"{who} does not answer")
         return acks
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            asyncio.get_running_loop().call_later(self._timeout * _LOOK, self._look)
 
     def _look(self) -> None:
         """Wakes those who have waited for too long. One timer for all: each call's own would cost more than the call's frame."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rankd.v1 import log_pb2 as pb
 
 _LENGTH = struct.Struct("!I")
-# Far above the largest request (1,000 decisions of 4 MB would be refused long before): a greater length is noise.
+# Far above the largest request (1,000 decisions of 4 MB would be refused long before; calls share no more than 4 MB): a greater length is noise.
 MAX_FRAME = 256 * 2**20
 
 

@@ -57,6 +57,11 @@ class RequestShape:
         if len(self._numbers) != len(found.variable) or self.logged(tail) != data:
             raise ValueError("a question whose numbers are not those of its request")
 
+    @property
+    def constant(self) -> int:
+        """How many bytes are the same in all requests of the shape."""
+        return sum(map(len, self._constant))
+
     def fits(self, tail: bytes) -> bool:
         """Whether these are the bytes of such a request."""
         return [tail[where] for where in self._between] == self._constant
@@ -85,6 +90,8 @@ class Questions:
         Args:
             question: as the log has it.
         """
+        if self._kept.knows(_key(tail), tail):  # of several that came together the first was enough
+            return
         if not self._kept.worth_making:
             return
         decision = pb.Decision.FromString(question)
@@ -93,7 +100,9 @@ class Questions:
             return
         try:
             shape = RequestShape(tail, question, QuestionShape(question, decision, found), found)
-        except ValueError:  # it has fields that nobody knows, which look like numbers
+        except (ValueError, IndexError):  # it has fields that nobody knows, which look like numbers
+            return
+        if shape.constant > SHAPE_BYTES:
             return
         self._kept.keep(_key(tail), shape)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from server.serving.models import Served
     from server.serving.questions import Questions
 
+# Elements of features that are worked on at once, those of the context once for each action: 8 MB, and some times as much on the way.
+_ELEMENTS = 1_000_000
 # Fields of rankd.v1.Decision.
 _PMF, _RANKING = 7, 8
 
@@ -41,6 +43,7 @@ class Asked:
     event_id: str
     ids: list[str]  # of the actions
     slots: list[str]
+    tail: bytes  # of the request
     question: bytes  # what was asked, as the log keeps it
     request_hash: bytes
     shape: QuestionShape | None = None  # where it is known
@@ -90,7 +93,7 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
         shape, ids, slots = found.question, found.question.ids, []
         question = found.logged(end)
     request_hash = blake2b(question, digest_size=16).digest()
-    return Asked(path, request, app, event_id, ids, slots, question, request_hash, shape)
+    return Asked(path, request, app, event_id, ids, slots, end, question, request_hash, shape)
 
 
 def _question(request: api.RankRequest, slots: list[str]) -> bytes:
@@ -118,49 +121,63 @@ def complete(
     ] = {}  # by app and shape; what is alone has a key of its own
     for i, each in enumerate(asked):
         groups.setdefault((each.app, -i if each.shape is None else id(each.shape)), []).append(i)
-    for (app, _), group in groups.items():
-        try:
-            model = served(app)
-            payloads = _complete([asked[i] for i in group], model, limits, known)
-        except Exception as error:
-            payloads = [error] * len(group)
-        for i, payload in zip(group, payloads, strict=True):
-            found[i] = payload
+    for group in groups.values():
+        shape = asked[group[0]].shape
+        most = 1 if shape is None else max(1, _ELEMENTS // shape.elements)
+        for first in range(0, len(group), most):
+            part = group[first : first + most]
+            payloads = _together([asked[i] for i in part], served, limits, known)
+            for i, payload in zip(part, payloads, strict=True):
+                found[i] = payload
     return found
+
+
+def _together(
+    asked: list[Asked], served: Callable[[str], Served], limits: Limits, known: Questions
+) -> list[bytes | Exception]:
+    """Decides what is asked of one app, in questions of one shape if there are several."""
+    try:
+        return _complete(asked, served(asked[0].app), limits, known)
+    except Exception as error:
+        if len(asked) == 1:
+            return [error]
+    # What one question does to a policy is no other's concern.
+    return [payload for each in asked for payload in _together([each], served, limits, known)]
 
 
 def _complete(
     asked: list[Asked], served: Served, limits: Limits, known: Questions
 ) -> list[bytes | Exception]:
-    """Decides what is asked of one app, in questions of one shape if there are several.
+    """As `_together`.
 
     Raises:
+        FieldError: a feature is wrong.
         Exception: the policy's.
     """
     shape = asked[0].shape
-    if shape is None or served.model.slotwise:
-        return [_alone(each, served, limits, known) for each in asked]
+    if shape is None:
+        return [_new(each, served, limits, known) for each in asked]
     questions, right = shape.questions([each.question for each in asked], limits.magnitude)
     if not right.all():
-        return [_alone(each, served, limits, known) for each in asked]
+        if len(asked) == 1:
+            return [_new(asked[0], served, limits, known)]  # which says what is wrong
+        raise ValueError("one of several has a number that is wrong")
     ids = [each.event_id for each in asked]
     answers = decide_alike(questions, ids, served.model, served.settings)
     return [_logged(each, answer, served) for each, answer in zip(asked, answers, strict=True)]
 
 
-def _alone(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes | Exception:
+def _new(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:
+    """Decides a question that is read by itself, and remembers its shape."""
     try:
         question = Question.of(asked.request, limits.magnitude)
     except FeatureError as error:
-        return InvalidArgumentError(error.field, error.reason)
+        raise InvalidArgumentError(error.field, error.reason) from error
     if asked.shape is None and not asked.slots:
-        end = tail(asked.request)
-        if known.find(end) is None:  # of several that came together the first one is enough
-            known.answered(end, asked.question)
+        known.answered(asked.tail, asked.question)
     slots = asked.slots or [""]
-    return _logged(
-        asked, decide(question, slots, asked.event_id, served.model, served.settings), served
-    )
+    answer = decide(question, slots, asked.event_id, served.model, served.settings)
+    return _logged(asked, answer, served)
 
 
 def _logged(asked: Asked, answer: Answer, served: Served) -> bytes:

@@ -43,6 +43,8 @@ log = structlog.get_logger("service")
 
 # Requests of a batch that are checked between two turns of the event loop: how long others may have to wait.
 _TURN = 64
+# Payloads that calls share a frame of the journal's with: as large as one call's own may be by default.
+_FRAME_BYTES = 4 << 20
 # When to come again where as many calls wait for the journal as may: about what it takes to write them (seconds).
 _RETRY_SECONDS = 0.2
 
@@ -254,9 +256,18 @@ class DecisionService:
 
     def _gathered(self, calls: list[_Call]) -> None:
         """Decides and sends to the log what calls of their own have asked."""
+        try:
+            self._decide_and_send(calls)
+        except Exception as error:  # nobody else would ever tell them
+            for call in calls:
+                if not call.answer.sent:
+                    call.answer.failed(error)
+
+    def _decide_and_send(self, calls: list[_Call]) -> None:
         asked = [call.asked for call in calls]
         found = complete(asked, self.served, self._limits, self._questions)
         parts: list[tuple[Answer, list[tuple[pb.Header, bytes]]]] = []
+        size = 0
         for call, payload in zip(calls, found, strict=True):
             if isinstance(payload, Exception):
                 call.answer.failed(payload)
@@ -264,6 +275,10 @@ class DecisionService:
                 records = [(call.header, payload)]
                 self._tell_others([call.asked], records, call.answer)
                 parts.append((call.answer, records))
+                size += len(payload)
+                if size > _FRAME_BYTES:
+                    self._journal.send_all(parts)
+                    parts, size = [], 0
         if parts:
             self._journal.send_all(parts)
 

@@ -485,6 +485,26 @@ def test_what_fails_before_it_is_sent_tells_who_waits(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_who_began_to_wait_before_anything_was_sent_gives_up_in_time(tmp_path: Path) -> None:
+    """Also where the look for those who have waited too long came in between, and found nobody."""
+
+    async def run() -> None:
+        client = JournalClient(tmp_path / "nobody", timeout=0.05)
+        with pytest.raises(JournalUnavailableError):
+            await client.append([record()])  # so the look is on its way
+        answer = Answer()
+        waiting = asyncio.create_task(client.wait(answer))
+        await asyncio.sleep(0)
+        while client._watching:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.001)
+        client.send_all([(answer, [(record().header, b"")])])
+        with pytest.raises(JournalUnavailableError):
+            await asyncio.wait_for(waiting, SECONDS)
+        answer.drop()
+
+    asyncio.run(run())
+
+
 def test_a_conditional_append_only_at_the_end_it_expects(tmp_path: Path) -> None:
     with Writing(tmp_path) as path:
         journal = BlockingJournal(path, SECONDS)

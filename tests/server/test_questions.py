@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies import Policy, PolicyError
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.sections import Limits
+from server.serving import ranking
 from server.serving.errors import InvalidArgumentError, UnavailableError
 from server.serving.models import Served
 from server.serving.questions import Questions, tail
@@ -20,7 +22,9 @@ from server.serving.ranking import Asked, check, complete, to_reply
 from tests.server.scribe import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from policies import ActionSet, Alike, Features, Scored
 
 LIMITS = Limits()
 IDS = ["b", "a", "c"]
@@ -178,6 +182,68 @@ def test_where_there_is_no_model_only_that_app_is_told() -> None:
     assert [type(each) for each in found] == [bytes, UnavailableError, bytes]
 
 
+def test_a_policy_that_fails_at_one_question_answers_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by, known, rng = served(), Questions(), random.Random(8)
+    decided(vectors(rng), known, by)
+    requests = [vectors(rng) for _ in range(5)]
+    odd = np.full(6, 7.0, "<f4")
+    requests[2].action_features[0].vector_data = odd.tobytes()
+    play = by.model.policy.pmf
+
+    def fails(context: Features, actions: ActionSet, seed: int) -> Scored:
+        if (actions.features.value == 7.0).all():
+            raise PolicyError("cannot")
+        return play(context, actions, seed)
+
+    monkeypatch.setattr(by.model.policy, "pmf", fails)
+    monkeypatch.setattr(
+        by.model.policy,
+        "pmf_alike",
+        lambda events, seeds: Policy.pmf_alike(by.model.policy, events, seeds),
+    )
+    checked = [check("", "default", asked, LIMITS, known) for asked in requests]
+    found = complete(checked, lambda _: by, LIMITS, known)
+    assert [type(each) for each in found] == [bytes, bytes, PolicyError, bytes, bytes]
+
+
+def test_numbers_at_the_limit_are_taken_or_refused_alike() -> None:
+    """A vector's numbers have 32 bits: .1 among them is a little more than .1."""
+    by, rng = served(), random.Random(9)
+    told: list[bytes | Exception] = []
+    limits = Limits(magnitude=0.1)
+    for known in (Questions(), Questions()):
+        small = vectors(rng)
+        small.action_features[0].vector_data = bytes(24)
+        first = check("", "default", small, limits, known)
+        if not told:
+            complete([first], lambda _: by, limits, known)
+        asked = vectors(rng)
+        asked.action_features[0].vector_data = np.full(6, 0.1, "<f4").tobytes()
+        checked = check("", "default", asked, limits, known)
+        assert (checked.shape is None) == bool(told)
+        told.append(complete([checked], lambda _: by, limits, known)[0])
+    assert [type(each) for each in told] == [InvalidArgumentError] * 2
+
+
+def test_large_questions_are_decided_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    by, rng, known, sizes = served(), random.Random(10), Questions(), []
+    decided(vectors(rng), known, by)
+    together = by.model.pmf_alike
+
+    def seen(events: Alike, seeds: Sequence[int]) -> Scored:
+        sizes.append(len(events))
+        return together(events, seeds)
+
+    monkeypatch.setattr(by.model, "pmf_alike", seen)
+    checked = [check("", "default", vectors(rng), LIMITS, known) for _ in range(5)]
+    monkeypatch.setattr(ranking, "_ELEMENTS", 20)  # 3 actions with 2 numbers each: 3 + 6 elements
+    found = complete(checked, lambda _: by, LIMITS, known)
+    assert sizes == [2, 2, 1]
+    assert all(isinstance(each, bytes) for each in found)
+
+
 @given(
     app=st.sampled_from(["", "shop", "\u00e4" * 70]),
     event_id=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=150),
@@ -200,6 +266,11 @@ def test_fields_that_nobody_knows_are_not_logged() -> None:
         assert decided_alone(asked, "e", by) == decided_alone(vectors(random.Random(7)), "e", by)
         asked.event_id = "e"
         assert decided(asked, known, by)[1] == decided_alone(asked, "e", by)
+    # One that has the number of features, but is a number.
+    odd = api.RankRequest.FromString(data + b"\x18\x02")
+    odd.event_id = "e"
+    for _ in range(3):
+        assert decided(odd, known, by)[1] == decided_alone(asked, "e", by)
     # Fields that come twice, out of order: protobuf puts them together, and so does the log.
     twice = api.RankRequest.FromString(data + unknown.SerializeToString())
     twice.event_id = "e"
