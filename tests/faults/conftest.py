@@ -12,7 +12,7 @@ import pytest
 from tests.server.harness import REPOSITORY
 
 # Faults under way at a time.
-_TOGETHER = 2
+_TOGETHER = 1
 
 Run = subprocess.CompletedProcess[str]
 
