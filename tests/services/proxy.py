@@ -20,6 +20,8 @@ T = TypeVar("T")
 _CHUNK = 1 << 16
 # Chunks of one direction that may be under way, so that a delay is a latency and not a limit on the throughput: 16 MiB.
 _UNDER_WAY = 256
+# Turns of the event loop that it takes for one direction's end to be the other's, too.
+_TURNS = 5
 # Seconds for a command to the proxy's thread, which never waits for the network.
 _COMMAND = 10.0
 
@@ -166,7 +168,11 @@ class Proxy:
         while True:
             due, data = await of.get()
             await asyncio.sleep(due - self._loop.time())
-            await self._flowing.wait()
+            if not self._flowing.is_set():
+                await self._flowing.wait()
+                # Whoever has reset its connection meanwhile sends nothing again: let `_read` see that first, and end both.
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
             if not data:
                 sink.shutdown(socket.SHUT_WR)
                 return
