@@ -80,32 +80,28 @@ class Standardiser:
             return features
         if self._kernel is not None and numbers.simple:
             return features.with_value(self._followed(self._kernel, numbers, features.value, False))
-        raw = features.value[numbers.which]
-        z = np.minimum(np.maximum(self._standardised(numbers, raw), -CLIP), CLIP)
-        if len(z) == len(features):
-            return features.with_value(z)
-        value = features.value.copy()
-        value[numbers.which] = z
-        return features.with_value(value)
+        return features.with_value(self._transformed(numbers, features.value))
 
     def transform_alike(self, events: Alike) -> Alike:
         """`transform` of events that are alike, to the same bits."""
-        values = events.context_values, events.action_values
-        context = self._transformed(events.context, values[0])
-        actions = self._transformed(events.actions.features, values[1])
-        return Alike(events.context, events.actions, context, actions)
+        context, actions = self._numbers(events.context), self._numbers(events.actions.features)
+        return Alike(
+            events.context,
+            events.actions,
+            self._transformed(context, events.context_values),
+            self._transformed(actions, events.action_values),
+        )
 
-    def _transformed(self, features: Features, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values [N, n] of such features with standardised numbers."""
-        numbers = self._numbers(features)
+    def _transformed(self, numbers: _Numbers, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values [..., n] of such features with standardised numbers."""
         if not len(numbers.which):
             return value
-        raw = value[:, numbers.which]
+        raw = value[..., numbers.which]
         z = np.minimum(np.maximum(self._standardised(numbers, raw), -CLIP), CLIP)
         if z.shape == value.shape:
             return z
         value = value.copy()
-        value[:, numbers.which] = z
+        value[..., numbers.which] = z
         return value
 
     def _standardised(self, numbers: _Numbers, raw: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,20 +43,19 @@ class Rows:
     def values(self, context: Features, features: Features) -> NDArray[np.float64]:
         """x [r, n] of such an event, whose actions' features these are."""
         parts = (_CONSTANTS, context.value, features.value)
-        source = np.concatenate(parts if len(features) else parts[:2])
-        x: NDArray[np.float64] = source.take(self.left)
-        if self.right is not None:
-            x *= source.take(self.right)
-        return x
+        return self._of(np.concatenate(parts if len(features) else parts[:2]))
 
     def values_alike(self, events: Alike) -> NDArray[np.float64]:
         """x [N, r, n] of N such events."""
         constants = np.broadcast_to(_CONSTANTS, (len(events), len(_CONSTANTS)))
         parts = (constants, events.context_values, events.action_values)
-        source = np.concatenate(parts, axis=1)
-        x: NDArray[np.float64] = source.take(self.left, axis=1)
+        return self._of(np.concatenate(parts, axis=1))
+
+    def _of(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
+        """x [..., r, n] of all values [..., m], one after the other."""
+        x: NDArray[np.float64] = source.take(self.left, axis=-1)
         if self.right is not None:
-            x *= source.take(self.right, axis=1)
+            x *= source.take(self.right, axis=-1)
         return x
 
 

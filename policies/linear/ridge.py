@@ -152,7 +152,8 @@ class Ridges:
         Args:
             kept: [K] of ones, into which is written by what means were multiplied, as something was forgotten.
         """
-        mean, variance = self.predict_alike(keys, rows, x[np.newaxis], kept)
+        alone = None if kept is None else kept[np.newaxis]
+        mean, variance = self.predict_alike(keys, rows, x[np.newaxis], alone)
         return mean[0], variance[0]
 
     def predict_alike(
@@ -162,7 +163,7 @@ class Ridges:
         x: NDArray[np.float64],
         kept: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """`predict` for each of N times these rows, x [N, r, n]: each [N, K]."""
+        """`predict` for each of N times these rows, x [N, r, n]: each [N, K], as `kept` is."""
         groups = self._planned(keys, rows)
         mean, variance = np.zeros((len(x), len(keys))), np.empty((len(x), len(keys)))
         for stack, which, members, at, known, sign in groups:
@@ -178,7 +179,7 @@ class Ridges:
             if self._discount < 1.0:
                 share = self._fade(stack, which, members, own, mean, variance)
                 if kept is not None:
-                    kept[members] = share[0]
+                    kept[:, members] = share
         return mean, variance
 
     def _fade(

@@ -183,7 +183,7 @@ def _answers(
         pmf = np.zeros(pmf.shape)
         pmf[:, drawn[0]] = 1.0
     first = drawn[:, np.newaxis]
-    order = np.argsort(-scored.scores, axis=1, kind="stable")
+    order = _best_first(scored.scores)
     rest = order[order != first].reshape(len(drawn), -1)
     rankings = eligible[np.concatenate((first, rest), axis=1)].tolist()
     pmf = _spread(pmf, size, eligible)
@@ -217,7 +217,7 @@ def _at_once(
 ) -> _Picked:
     """One pmf, from which all slots are drawn without replacement."""
     scored = model.pmf(question.context, question.actions, seed(salt, Purpose.POLICY, 0, event_id))
-    order = _best_first(scored.scores)
+    order = _best_first(scored.scores).tolist()
     draws = min(len(slots), int(np.count_nonzero(scored.pmf)))
     us = [uniform(salt, Purpose.DRAW, slot, event_id) for slot in range(draws)]
     drawn, probabilities = draw_without_replacement(scored.pmf, us)
@@ -240,7 +240,7 @@ def _slot_by_slot(
         context = with_slot(question.context, name)
         scored = model.pmf(context, actions, seed(salt, Purpose.POLICY, slot, event_id))
         if not slot:
-            picked.order.extend(_best_first(scored.scores))
+            picked.order.extend(_best_first(scored.scores).tolist())
         k = draw(scored.pmf, uniform(salt, Purpose.DRAW, slot, event_id))
         picked.drawn.append(int(left[k]))
         picked.probabilities.append(min(1.0, float(scored.pmf[k])))
@@ -255,9 +255,9 @@ def _slot_by_slot(
     return picked
 
 
-def _best_first(scores: NDArray[np.float64]) -> list[int]:
-    best: list[int] = np.argsort(-scores, kind="stable").tolist()
-    return best
+def _best_first(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Places of the scores [..., E], the greatest first; equal ones stay in their order."""
+    return np.argsort(-scores, axis=-1, kind="stable")
 
 
 def _certain(k: int, like: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,14 +88,14 @@ class Columns:
             return np.repeat(self.features.value[np.newaxis], count, axis=0)
         if not self._alone:
             table = np.concatenate((np.ones((count, 1)), table), axis=1)
-        return table.take(self._order, axis=1).astype(np.float64, copy=False)
+        return self._taken(table)
 
     def _whole(self, payload: bytes) -> NDArray[np.floating]:
         parts: list[NDArray[np.floating]] = [np.frombuffer(payload, *span) for span in self._spans]
         return parts[0] if self._alone else np.concatenate((_ONE, *parts))
 
     def _taken(self, whole: NDArray[np.floating]) -> NDArray[np.float64]:
-        return whole.take(self._order).astype(np.float64, copy=False)
+        return whole.take(self._order, axis=-1).astype(np.float64, copy=False)
 
 
 def mark(groups: Iterable[Group]) -> None:
@@ -125,12 +125,33 @@ class Found(NamedTuple):
         """How many bytes are the same in all decisions of the shape."""
         return self.end - sum(last - first for first, last in self.variable)
 
+
+class Common:
+    """What all members of a shape have in common: the bytes around numbers.
+
+    Args:
+        data: of one member.
+        spans: (begin, end) of the numbers, in their order.
+        end: of what is looked at.
+
+    Attributes:
+        pieces: the bytes before each span, and those behind the last one.
+    """
+
+    def __init__(self, data: bytes, spans: list[tuple[int, int]], end: int) -> None:
+        ends = [0, *(last for _, last in spans)]
+        begins = [*(first for first, _ in spans), end]
+        self._where = [slice(a, b) for a, b in zip(ends, begins, strict=True)]
+        self.pieces = [data[where] for where in self._where]
+
+    def fits(self, data: bytes) -> bool:
+        """Whether these are the bytes of a member."""
+        return [data[where] for where in self._where] == self.pieces
+
     @property
-    def between(self) -> list[slice]:
-        """Where all other bytes are, up to the end."""
-        ends = [0, *(last for _, last in self.variable)]
-        begins = [*(first for first, _ in self.variable), self.end]
-        return [slice(a, b) for a, b in zip(ends, begins, strict=True) if b > a]
+    def size(self) -> int:
+        """How many bytes they are."""
+        return sum(map(len, self.pieces))
 
 
 def find(data: bytes, decision: pb.Decision, last: int, sizes: dict[int, int]) -> Found | None:

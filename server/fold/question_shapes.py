@@ -24,14 +24,11 @@ class QuestionShape:
     """Decisions whose questions differ in their numbers only.
 
     Args:
-        data: bytes of a decision, or of what was asked in it.
-        decision: the same as a message.
+        decision: one of them, or what was asked in it.
         found: where its numbers are.
     """
 
-    def __init__(self, data: bytes, decision: pb.Decision, found: Found) -> None:
-        self._where = found.between
-        self._constant = [data[where] for where in self._where]
+    def __init__(self, decision: pb.Decision, found: Found) -> None:
         # The encoder says where each value goes, as it is given places for values.
         marked = pb.Decision()
         marked.CopyFrom(decision)
@@ -48,10 +45,6 @@ class QuestionShape:
         self.eligible = question.eligible
         self._actions = question.actions  # but for their values
         self._actions.start.setflags(write=False)
-
-    def fits(self, data: bytes) -> bool:
-        """Whether these are the bytes of such a decision, or question."""
-        return [data[where] for where in self._where] == self._constant
 
     def questions(
         self, payloads: Sequence[bytes], magnitude: float

@@ -18,7 +18,7 @@ from rankd.v1 import log_pb2 as pb
 from server.fold.decide import PER_SLOT
 from server.fold.interactions import interactions
 from server.fold.kept import SHAPE_BYTES, Kept
-from server.fold.places import Found, find
+from server.fold.places import Common, Found, find
 from server.fold.question_shapes import QuestionShape
 from server.fold.wire_format import BYTE
 
@@ -45,7 +45,8 @@ class Shape(QuestionShape):
     """Decisions with one slot that differ in their numbers only, as far as `_LAST`."""
 
     def __init__(self, payload: bytes, decision: pb.Decision, found: Found) -> None:
-        super().__init__(payload, decision, found)
+        super().__init__(decision, found)
+        self._common = Common(payload, found.variable, found.end)
         self.slots = tuple(decision.slot_ids)
         self.deferred = decision.defer_activation
         self._pmf_at, self._ranking_at, self._probability_at = found.own.values()
@@ -55,6 +56,10 @@ class Shape(QuestionShape):
         self._at = {k: i for i, k in enumerate(eligible)}
         self._baseline = min(eligible)
         self._pmf = Struct(f"<{self.size}d")
+
+    def fits(self, payload: bytes) -> bool:
+        """Whether these are the bytes of such a decision."""
+        return self._common.fits(payload)
 
     def read(self, payload: bytes, rewards: dict[int, float]) -> tuple[list[Interaction], Facts]:
         """What a decision that fits teaches with these rewards: as `interactions` would say.

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 # Below this a number is one byte.
 BYTE = 128
@@ -36,9 +36,8 @@ def varint(number: int) -> bytes:
     return bytes(found)
 
 
-def varints(numbers: Iterable[int]) -> bytes:
+def varints(numbers: Sequence[int]) -> bytes:
     """Numbers >= 0, one after the other."""
-    numbers = list(numbers)
     if max(numbers, default=0) < BYTE:
         return bytes(numbers)
     return b"".join(map(varint, numbers))

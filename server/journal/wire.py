@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _LENGTH = struct.Struct("!I")
 # Far above the largest request (1,000 decisions of 4 MB would be refused long before; calls share no more than 4 MB): a greater length is noise.
 MAX_FRAME = 256 * 2**20
-
-
 # Fields: of rankd.v1.JournalRequest, of rankd.v1.Record.
 _RECORDS = 2
 _HEADER, _PAYLOAD = 1, 2

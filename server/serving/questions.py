@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import log_pb2 as pb
 from server.fold.kept import SHAPE_BYTES, Kept
-from server.fold.places import ACTION_FEATURES, CONTEXT, find, numbers
+from server.fold.places import ACTION_FEATURES, CONTEXT, Common, find, numbers
 from server.fold.question_shapes import QuestionShape
 from server.fold.wire_format import fields, varint
 
@@ -45,26 +45,20 @@ class RequestShape:
     def __init__(self, tail: bytes, data: bytes, question: QuestionShape, found: Found) -> None:
         self.question = question
         spans = _spans(tail)
-        ends = [0, *(end for _, end in spans)]
-        begins = [*(begin for begin, _ in spans), len(tail)]
-        self._between = [slice(a, b) for a, b in zip(ends, begins, strict=True)]
-        self._constant = [tail[where] for where in self._between]
+        self._common = Common(tail, spans, len(tail))
         self._numbers = [slice(a, b) for a, b in spans]
-        # What stands before each number in the log, and behind the last one.
-        ends = [0, *(end for _, end in found.variable)]
-        begins = [*(begin for begin, _ in found.variable), len(data)]
-        self._pieces = [data[a:b] for a, b in zip(ends, begins, strict=True)]
+        self._pieces = Common(data, found.variable, len(data)).pieces
         if len(self._numbers) != len(found.variable) or self.logged(tail) != data:
             raise ValueError("a question whose numbers are not those of its request")
 
     @property
     def constant(self) -> int:
         """How many bytes are the same in all requests of the shape."""
-        return sum(map(len, self._constant))
+        return self._common.size
 
     def fits(self, tail: bytes) -> bool:
         """Whether these are the bytes of such a request."""
-        return [tail[where] for where in self._between] == self._constant
+        return self._common.fits(tail)
 
     def logged(self, tail: bytes) -> bytes:
         """What the log has of a question that fits."""
@@ -99,7 +93,7 @@ class Questions:
         if found is None or found.constant > SHAPE_BYTES:
             return
         try:
-            shape = RequestShape(tail, question, QuestionShape(question, decision, found), found)
+            shape = RequestShape(tail, question, QuestionShape(decision, found), found)
         except (ValueError, IndexError):  # it has fields that nobody knows, which look like numbers
             return
         if shape.constant > SHAPE_BYTES:

@@ -116,9 +116,8 @@ def complete(
         served: the model of an app; raises ServiceError where there is none.
     """
     found: list[bytes | Exception] = [b""] * len(asked)
-    groups: dict[
-        tuple[str, int], list[int]
-    ] = {}  # by app and shape; what is alone has a key of its own
+    # By app and shape; what has no shape is alone.
+    groups: dict[tuple[str, int], list[int]] = {}
     for i, each in enumerate(asked):
         groups.setdefault((each.app, -i if each.shape is None else id(each.shape)), []).append(i)
     for group in groups.values():
@@ -155,16 +154,17 @@ def _complete(
         Exception: the policy's.
     """
     shape = asked[0].shape
-    if shape is None:
-        return [_new(each, served, limits, known) for each in asked]
-    questions, right = shape.questions([each.question for each in asked], limits.magnitude)
-    if not right.all():
-        if len(asked) == 1:
-            return [_new(asked[0], served, limits, known)]  # which says what is wrong
-        raise ValueError("one of several has a number that is wrong")
-    ids = [each.event_id for each in asked]
-    answers = decide_alike(questions, ids, served.model, served.settings)
-    return [_logged(each, answer, served) for each, answer in zip(asked, answers, strict=True)]
+    if shape is not None:
+        questions, right = shape.questions([each.question for each in asked], limits.magnitude)
+        if right.all():
+            ids = [each.event_id for each in asked]
+            answers = decide_alike(questions, ids, served.model, served.settings)
+            return [
+                _logged(each, answer, served) for each, answer in zip(asked, answers, strict=True)
+            ]
+        if len(asked) > 1:
+            raise ValueError("one of several has a number that is wrong")
+    return [_new(asked[0], served, limits, known)]  # which says what is wrong, if anything is
 
 
 def _new(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:

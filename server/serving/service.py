@@ -355,9 +355,8 @@ class DecisionService:
             ]
         except JournalUnavailableError:
             pass
-        except (
-            Exception
-        ):  # nothing was logged, for whatever reason: the caller would have been told
+        except Exception:
+            # Nothing was logged, for whatever reason: a caller who had stayed would have been told.
             return
         finally:
             answer.drop()
