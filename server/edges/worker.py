@@ -31,8 +31,9 @@ log = structlog.get_logger("worker")
 # Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
 # the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
 _EPOCH_SECONDS = 3.0
-# New objects between two looks for cycles among them (Python: 700); a call makes hundreds, and hardly a cycle.
-_GC_OBJECTS = 20_000
+# New objects between two looks for cycles among them (Python: 700). grpc makes five such objects a call; a look at 2,000 takes half a
+# millisecond, in which no call is answered.
+_GC_OBJECTS = 2_000
 # Seconds for which a worker waits for the shipper's first look at Kafka, which takes one where Kafka is there.
 _CHECK_SECONDS = 10.0
 
@@ -112,7 +113,6 @@ async def serve(
             if lookup is not None:
                 running.append(background.create_task(lookup.run()))
             await _journal_checked(config, folder, stopping)
-            gc.freeze()  # what was loaded until now stays
             gc.set_threshold(_GC_OBJECTS)
             await edge.start()
             # Not before: the edge starts as one that does not serve, and changes alone are told.
@@ -174,6 +174,8 @@ async def _report_health(
         now = current and journal.connected
         if now != serving:
             serving = now
+            if now and not announced:
+                gc.freeze()  # what was loaded until now stays; to look through it takes 50 ms
             await edge.set_serving(now)
             log.info("serving" if now else "not serving")
             announced = announced or now

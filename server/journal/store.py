@@ -10,12 +10,13 @@ import sqlite3
 import time
 import uuid
 from contextlib import closing, contextmanager
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError, LogRecord
+from server.journal.checkpoints import Checkpoints
+from server.journal.events import Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +27,9 @@ FORMAT = 1
 # some 4 MB at most, so one chunk never holds more than 8 MB.
 _READ_CHUNK = 512
 _READ_BYTES = 4 << 20
-# Events that are looked up in one query; a power of two.
-_EVENTS = 256
+
+# Of the table `records`.
+_Row = tuple[int, int, int | None, int, str, str, int, int, str, str, bytes]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -118,6 +120,7 @@ class Store:
         self._path = path
         self._shared = shared
         self._log_time = log_time or LogTime()
+        self._checkpoints = Checkpoints(path)
         self._open()
         self._db.executescript(_SCHEMA)
         with self._db:
@@ -134,6 +137,7 @@ class Store:
             cursor = self._db.execute("INSERT INTO nodes (name) VALUES (?)", (self.node,))
             self._node_id = cursor.lastrowid
             self.folder = folder
+            self._hashed = self._may_be_hashed()
         self._shipped = _shipped(self._db)
         self._shipped_kept = True  # whether the file has it, too
         self._position()
@@ -142,6 +146,7 @@ class Store:
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA wal_autocheckpoint=0")
 
     def _position(self) -> None:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name='records'").fetchone()
@@ -162,6 +167,16 @@ class Store:
             self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
         elif int(found) != FORMAT:
             raise LogError(f"{self._path} has format {found}; this rankd reads format {FORMAT}")
+
+    def _may_be_hashed(self) -> bool:
+        """Whether decisions are left of the time when events were indexed by nothing but their hashes."""
+        last = self._db.execute("SELECT max(sequence) FROM records").fetchone()[0]
+        first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
+        hashed = self._meta("hashed")  # the last such record
+        if hashed is None:
+            hashed = str(last or 0)
+            self._db.execute("INSERT INTO meta VALUES ('hashed', ?)", (hashed,))
+        return first is not None and int(first) <= int(hashed)
 
     def append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[Stored]]:
         """Appends groups of records in one durable transaction.
@@ -188,33 +203,32 @@ class Store:
         if rows:
             self._shipped_kept = True
             self.last += len(rows)
+            self._checkpoints.wrote(sum(len(row[-1]) for row in rows))
         return stored
 
     def _placed(
         self, groups: Sequence[Sequence[pb.Record]]
-    ) -> tuple[list[tuple[object, ...]], list[tuple[int, int]], list[list[Stored]]]:
+    ) -> tuple[list[_Row], list[tuple[int, int]], list[list[Stored]]]:
         """(rows of the records to be appended, rows of their decisions' index, where each of the groups' records stands)."""
         now, node, node_id = self._log_time.now_us(), self.node, self._node_id
         last = self.last
-        rows: list[tuple[object, ...]] = []
+        rows: list[_Row] = []
         index: list[tuple[int, int]] = []
         fresh: dict[tuple[str, str], tuple[int, str, bytes]] = {}
         stored: list[list[Stored]] = []
-        events = _Events(self._db, groups)
+        events = Events(self._db, groups, self._hashed)
         for group in groups:
             places = []
             for record in group:
                 h, payload = record.header, record.payload
                 kind, app, event_id = h.kind, h.app, h.event_id
                 if kind == pb.KIND_DECISION:
-                    hashed = events.next()
-                    before = self._find(hashed, app, event_id) if hashed in events.known else None
-                    if before is None and (app, event_id) in fresh:
-                        before = Stored(*fresh[app, event_id])
+                    key, before = events.next()
+                    before = before or fresh.get((app, event_id))
                     if before is not None:
-                        places.append(before)
+                        places.append(Stored(*before))
                         continue
-                    index.append((hashed, last + 1))
+                    index.append((key, last + 1))
                     fresh[app, event_id] = last + 1, node, payload
                 last += 1
                 places.append(Stored(last, node))
@@ -262,17 +276,6 @@ class Store:
             data = self._shipped.SerializeToString()
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('shipped', ?)", (data,))
 
-    def _find(self, hashed: int, app: str, event_id: str) -> Stored | None:
-        rows = self._db.execute(
-            "SELECT records.sequence, nodes.name, payload FROM decisions "
-            "JOIN records ON records.sequence = decisions.sequence "
-            "JOIN nodes ON nodes.id = records.node "
-            "WHERE decisions.event = ? AND app = ? AND event_id = ?",
-            (hashed, app, event_id),
-        )
-        row = rows.fetchone()
-        return None if row is None else Stored(*row)
-
     def trim(self, through: int) -> int:
         """Drops records up to and including that sequence; returns how many. Sequences are never used again.
 
@@ -289,36 +292,14 @@ class Store:
             self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (through,))
             gone = self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
         self._shipped_kept = True
+        self._checkpoints.wrote(0)
         return gone
 
     def close(self) -> None:
         """Closes the file. May be called again."""
+        self._checkpoints.stop()
         self._db.close()
-
-
-class _Events:
-    """The events of a transaction's decisions, and which of them the index may have already: asked in one query for many."""
-
-    def __init__(self, db: sqlite3.Connection, groups: Sequence[Sequence[pb.Record]]) -> None:
-        hashes = [
-            _event_hash(record.header.app, record.header.event_id)
-            for group in groups
-            for record in group
-            if record.header.kind == pb.KIND_DECISION
-        ]
-        self.known: set[int] = set()
-        for start in range(0, len(hashes), _EVENTS):
-            some = hashes[start : start + _EVENTS]
-            # Few lengths, so that statements are compiled once: the last one is asked for several times.
-            some += [some[-1]] * ((1 << (len(some) - 1).bit_length()) - len(some))
-            asked = ",".join("?" * len(some))
-            query = f"SELECT event FROM decisions WHERE event IN ({asked})"  # noqa: S608  # question marks
-            self.known.update(event for (event,) in db.execute(query, some))
-        self._hashes = iter(hashes)
-
-    def next(self) -> int:
-        """The next decision's."""
-        return next(self._hashes)
+        self._checkpoints.close()
 
 
 class JournalReader:
@@ -469,9 +450,3 @@ class JournalReader:
 def _shipped(db: sqlite3.Connection) -> internal_pb2.Shipped:
     row = db.execute("SELECT value FROM meta WHERE name = 'shipped'").fetchone()
     return internal_pb2.Shipped() if row is None else internal_pb2.Shipped.FromString(row[0])
-
-
-def _event_hash(app: str, event_id: str) -> int:
-    """64 bits of (app, event_id), as SQLite's signed integer."""
-    digest = blake2b(f"{app}\0{event_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,76 @@
+"""SQLite's checkpoints beside the appends: what stands in the write-ahead log is copied into the journal's file by a thread.
+
+SQLite itself would do that inside a commit, which then takes ten times as long, and all calls wait. It writes the log from
+its beginning again only when all of it has been copied and nothing appended since: where appends never pause, one of them waits for the last pages.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from pathlib import Path
+
+log = structlog.get_logger("writer")
+
+# Bytes that are appended before they are copied, about; that takes some 20 ms, in which appends go on.
+_EVERY = 8 << 20
+# Bytes of the write-ahead log beyond which an append waits for the last pages, 1 to 3 ms; some 10 MB more while they are copied. After a crash all of
+# it is read, at the first start, in about .2 s.
+MOST = 32 << 20
+# Bytes that a transaction takes besides its payload: a page of the records, one of the index and that with the newest sequence.
+_TRANSACTION = 3 * 4096
+
+
+class Checkpoints:
+    """Of one journal, whose own connection leaves them to this (`wal_autocheckpoint=0`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Open as long as the journal is: a process that closes a file gives up its locks on it, SQLite's too.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._running: Future[int] | None = None
+        self._written = 0
+
+    def wrote(self, size: int) -> None:
+        """Takes note of a commit with so many bytes of payload. For the thread that appends; may take a few milliseconds."""
+        self._written += size + _TRANSACTION
+        if self._running is not None and self._running.done():
+            log_bytes = self._running.result()
+            self._running = None
+            if log_bytes > MOST:
+                self._copy()  # nothing is appended meanwhile, so this reaches the log's end
+        if self._written >= _EVERY and self._running is None:
+            self._written = 0
+            self._running = self._thread.submit(self._copy)
+
+    def _copy(self) -> int:
+        """Copies what is there, and waits for the disk; returns the bytes of the write-ahead log."""
+        try:
+            with closing(sqlite3.connect(self._path)) as db:
+                _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
+            # SQLite waits for the disk only at the log's end, and then for all that was copied since the last time.
+            os.fsync(self._file)
+        except (sqlite3.Error, OSError) as error:  # most likely there is no room; nothing is lost
+            log.warning("cannot copy the write-ahead log into the journal yet", error=str(error))
+            return 0
+        return int(pages) * page_bytes
+
+    def stop(self) -> None:
+        """Waits for the copy that is being made; none is made any more. May be called again."""
+        self._thread.shutdown()
+
+    def close(self) -> None:
+        """Once the journal is closed. May be called again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
