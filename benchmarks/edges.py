@@ -3,19 +3,17 @@
 What: `rankd serve` with one worker, one app (linucb), K = 10 actions and vectors of 32 numbers for the context and for each
 action; every decision is in the journal before it is answered. h2load (Debian: nghttp2-client) sends the same bytes to every
 target, 64 calls in flight on 4 connections. The echo is a grpc.aio server that gives the request's first bytes back, without
-parsing anything. CPU is user + system time of all processes of the target, from /proc: worker, Envoy, writer, learner and
+parsing anything; beside it stands one on Envoy with Python inside, and those of other versions of grpcio, if asked for. CPU is user + system time of all processes of the target, from /proc: worker, Envoy, writer, learner and
 supervisor. Targets take turns (A B C, A B C, ...); printed are medians over rounds, with the lowest and the highest. Before the
 load each target answers the official client once, and its decisions are counted afterwards.
 
-    python -m benchmarks.edges --rounds 5
+    python -m benchmarks.edges --rounds 5 --grpcio 1.85.1
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import grpc
 import numpy as np
 
+from benchmarks import h2load
+from benchmarks.echo_app import REPLY_BYTES
+from benchmarks.environments import ROOT
+from benchmarks.grpcio_versions import make_python
 from rankd.messages import rank_request
 from rankd.v1 import log_pb2 as pb
 from server.edges.grpc_frames import frame
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 RANK = "/rankd.v1.Decisions/Rank"
 IN_FLIGHT, CONNECTIONS = 64, 4
 ACTIONS, DIMENSIONS = 10, 32
-REPLY_BYTES = 330  # of an ordinary RankReply to this question
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -52,22 +53,6 @@ def question() -> bytes:
     return request.SerializeToString()
 
 
-async def echo(port: int) -> None:
-    """A server that does nothing, until killed."""
-
-    async def answer(data: bytes, _: object) -> bytes:
-        return data[:REPLY_BYTES]
-
-    server = grpc.aio.server()
-    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("rankd.v1.Decisions", {"Rank": handler}),)
-    )
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
-
-
 class Target:
     """What is measured: a port, the processes behind it, and how many decisions they have logged."""
 
@@ -78,6 +63,7 @@ class Target:
         self._service = service
         self.calls: list[float] = []  # per second
         self.cpu: list[float] = []  # microseconds for each call
+        self.late: list[float] = []  # 99th percentile, milliseconds
 
     def seconds(self) -> float:
         """User and system time of all processes so far."""
@@ -90,42 +76,59 @@ class Target:
     def decisions(self) -> int | None:
         return None if self._service is None else len(self._service.records(pb.KIND_DECISION))
 
-    def load(self, body: Path, calls: int) -> None:
+    def load(self, post: h2load.Post, calls: int) -> None:
         before, logged = self.seconds(), self.decisions()
-        command = [
-            "h2load",
-            "-n",
-            str(calls),
-            "-c",
-            str(CONNECTIONS),
-            "-m",
-            str(IN_FLIGHT // CONNECTIONS),
-        ]
-        headers = ["content-type: application/grpc", "te: trailers", "grpc-timeout: 10S"]
-        for header in headers:
-            command += ["-H", header]
-        command += ["-d", str(body), f"http://127.0.0.1:{self.port}{RANK}"]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done = h2load.closed(self.port, post, calls, CONNECTIONS, IN_FLIGHT // CONNECTIONS)
         self.cpu.append((self.seconds() - before) / calls * 1e6)
-        found = re.search(r"([\d.]+) req/s", output)
-        assert found, output
-        self.calls.append(float(found[1]))
+        self.calls.append(done.rate)
+        self.late.append(done.p99_ms)
         if logged is not None and self.decisions() != logged + calls:
             raise RuntimeError(f"{self.name}: {self.decisions()} decisions, not {logged + calls}")
 
+    def forget(self) -> None:
+        """What was measured so far was to warm up."""
+        for figures in (self.cpu, self.calls, self.late):
+            figures.clear()
+
 
 @contextmanager
-def bare() -> Iterator[Target]:
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.edges", "--echo", str(port)]
-    with subprocess.Popen(command) as process:
+def started(name: str, command: list[str], port: int) -> Iterator[Target]:
+    """A server without a service behind it, once it answers."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 call: Any = channel.unary_unary(RANK)
                 call(b"", timeout=60, wait_for_ready=True)
-            yield Target("bare grpc.aio echo", port, [process.pid], None)
+            yield Target(name, port, descendants(process.pid), None)
         finally:
-            process.kill()
+            process.terminate()
+
+
+@contextmanager
+def bare(python: str = sys.executable, version: str = grpc.__version__) -> Iterator[Target]:
+    """The echo by grpc.aio."""
+    port = free_port()
+    command = [python, "-m", "benchmarks.serve_floor", str(port), str(REPLY_BYTES)]
+    with started(f"bare echo, grpc.aio {version}", command, port) as target:
+        yield target
+
+
+@contextmanager
+def bare_envoy() -> Iterator[Target]:
+    """The echo in Envoy."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("pyvoy")), "benchmarks.echo_app"]
+    with started("bare echo, Envoy", [*command, "--port", str(port)], port) as target:
+        yield target
+
+
+def descendants(pid: int) -> list[int]:
+    """The process, and those that it has started."""
+    found = [pid]
+    for each in found:
+        children = Path(f"/proc/{each}/task/{each}/children").read_text().split()
+        found.extend(map(int, children))
+    return found
 
 
 @contextmanager
@@ -139,29 +142,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--echo", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--grpcio", action="append", default=[], help="a version for another echo")
     options = parser.parse_args()
-    if options.echo:
-        asyncio.run(echo(options.echo))
-        return
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        body = folder / "body"
-        body.write_bytes(frame(question()))
-        targets = [stack.enter_context(bare())]
+        post = h2load.Post(RANK, frame(question()))
+        targets = [stack.enter_context(bare()), stack.enter_context(bare_envoy())]
+        targets.extend(
+            stack.enter_context(bare(make_python(version, folder), version))
+            for version in options.grpcio
+        )
         targets += [stack.enter_context(served(edge, folder)) for edge in get_args(Edge)]
         for target in targets:  # models, libraries, HTTP/2 windows
-            target.load(body, max(options.calls // 5, IN_FLIGHT))
-            target.calls.clear()
-            target.cpu.clear()
+            target.load(post, max(options.calls // 5, IN_FLIGHT))
+            target.forget()
         for _ in range(options.rounds):
             for target in targets:
-                target.load(body, options.calls)
-    print("| server | CPU per call, us | calls/s |\n|---|---|---|")
+                target.load(post, options.calls)
+    print("| server | CPU per call, us | calls/s | p99, ms |\n|---|---|---|---|")
     for target in targets:
         figures = [
-            f"{statistics.median(values):,.0f} ({min(values):,.0f}-{max(values):,.0f})"
-            for values in (target.cpu, target.calls)
+            f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
+            for values, digits in ((target.cpu, 0), (target.calls, 0), (target.late, 1))
         ]
         print(f"| {target.name} | {' | '.join(figures)} |")
 

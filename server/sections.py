@@ -208,6 +208,12 @@ class ServerConfig(Section):
         ge=1,
         description="Requests that one worker works on at a time; more are RESOURCE_EXHAUSTED.",
     )
+    max_streams: int = Field(
+        256,
+        ge=1,
+        description="Calls, streams among them, that one connection has open at a time; its client holds back what comes beyond them. Raise it "
+        "where a proxy carries many long streams over one connection.",
+    )
     max_delay: Duration = Field(
         timedelta(milliseconds=500),
         description="Longest time that calls may wait for their turn. While it is longer, new ones are RESOURCE_EXHAUSTED and told when "

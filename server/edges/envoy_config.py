@@ -48,7 +48,7 @@ def envoy_config(
         "stream_idle_timeout": "0s",
         "request_headers_timeout": "10s",
         "http2_protocol_options": {
-            "max_concurrent_streams": config.max_in_flight,
+            "max_concurrent_streams": config.max_streams,
             "initial_stream_window_size": _STREAM_WINDOW,
             "initial_connection_window_size": _CONNECTION_WINDOW,
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},

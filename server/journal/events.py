@@ -11,11 +11,8 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from rankd.v1 import log_pb2 as pb
-
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
 
 # Events that are looked up in one query; a power of two.
 _EVENTS = 256
@@ -36,10 +33,11 @@ def event_key(app: str, event_id: str) -> int:
     (True, False)
     """
     hashed = hashed_key(app, event_id)
-    if not _TIMED.fullmatch(event_id):
+    found = _TIMED.fullmatch(event_id)
+    if found is None:
         return hashed
-    bits = int(event_id[:8], 16) << 16 | int(event_id.replace("-", "")[8:12], 16)
-    bits = bits >> 4 << _HASHED | hashed & ((1 << _HASHED) - 1)
+    time = event_id[:13].replace("-", "") if found["dash"] else event_id[:12]
+    bits = int(time, 16) >> 4 << _HASHED | hashed & ((1 << _HASHED) - 1)
     return bits if bits < 1 << 63 else bits - (1 << 64)
 
 
@@ -53,19 +51,12 @@ class Events:
     """The events of a transaction's decisions, and which of them the index may have already: asked in one query for many.
 
     Args:
+        events: (app, event_id) of each.
         hashed: whether the journal may have timed ids under their hashes.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, groups: Sequence[Sequence[pb.Record]], hashed: bool
-    ) -> None:
+    def __init__(self, db: sqlite3.Connection, events: list[tuple[str, str]], hashed: bool) -> None:
         self._db = db
-        events = [
-            (record.header.app, record.header.event_id)
-            for group in groups
-            for record in group
-            if record.header.kind == pb.KIND_DECISION
-        ]
         keys = [event_key(*event) for event in events]
         before = [hashed_key(*event) for event in events] if hashed else keys
         known: set[int] = set()

@@ -10,7 +10,7 @@ import sqlite3
 import time
 import uuid
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
@@ -97,15 +97,12 @@ class LogTime:
         self._ahead_ns = ahead if self._ahead_ns is None else max(self._ahead_ns, ahead)
 
 
-class Stored:
+class Stored(NamedTuple):
     """Where an appended record stands; `payload` only if its event's Decision was there before."""
 
-    __slots__ = ("node", "payload", "sequence")
-
-    def __init__(self, sequence: int, node: str, payload: bytes | None = None) -> None:
-        self.sequence = sequence
-        self.node = node
-        self.payload = payload
+    sequence: int
+    node: str
+    payload: bytes | None = None
 
 
 class Store:
@@ -216,12 +213,12 @@ class Store:
         index: list[tuple[int, int]] = []
         fresh: dict[tuple[str, str], tuple[int, str, bytes]] = {}
         stored: list[list[Stored]] = []
-        events = Events(self._db, groups, self._hashed)
-        for group in groups:
+        entries = [[_entry(record) for record in group] for group in groups]
+        asked = [(e[1], e[2]) for group in entries for e in group if e[0] == pb.KIND_DECISION]
+        events = Events(self._db, asked, self._hashed)
+        for group in entries:
             places = []
-            for record in group:
-                h, payload = record.header, record.payload
-                kind, app, event_id = h.kind, h.app, h.event_id
+            for kind, app, event_id, origin, key_id, subject_id, payload in group:
                 if kind == pb.KIND_DECISION:
                     key, before = events.next()
                     before = before or fresh.get((app, event_id))
@@ -230,23 +227,11 @@ class Store:
                         continue
                     index.append((key, last + 1))
                     fresh[app, event_id] = last + 1, node, payload
-                last += 1
+                before_it, last = last, last + 1
                 places.append(Stored(last, node))
-                rows.append(
-                    (
-                        last,
-                        last - 1,
-                        node_id,
-                        kind,
-                        app,
-                        event_id,
-                        h.origin_time_us,
-                        now,
-                        h.key_id,
-                        h.subject_id,
-                        payload,
-                    )
-                )
+                # fmt: off
+                rows.append((last, before_it, node_id, kind, app, event_id, origin, now, key_id, subject_id, payload))
+                # fmt: on
             stored.append(places)
         return rows, index, stored
 
@@ -300,6 +285,12 @@ class Store:
         self._checkpoints.stop()
         self._db.close()
         self._checkpoints.close()
+
+
+def _entry(record: pb.Record) -> tuple[int, str, str, int, str, str, bytes]:
+    """What the file keeps of a record that is to be appended. Read once: each reading makes new objects."""
+    h = record.header
+    return h.kind, h.app, h.event_id, h.origin_time_us, h.key_id, h.subject_id, record.payload
 
 
 class JournalReader:

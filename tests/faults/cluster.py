@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 from rankd.v1.admin_pb2 import StatusRequest
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 APP = "default"
 TOPIC = f"rankd.{APP}"  # a topic is named PREFIX.APP
 KEY = "5e" * 32
+# What all servers listen by: `RANKD_TEST_EDGE=envoy python -m tests.faults` tries the other edge.
+EDGE = os.environ.get("RANKD_TEST_EDGE", "grpcio")
 
 # An app that learns on arrival: what is acknowledged is learned within a second, and never defaulted.
 SETTINGS: dict[str, Any] = {
@@ -92,7 +95,7 @@ class Cluster:
             self._addresses[name] = {
                 "kafka": {"bootstrap": through["kafka"] if far else self.kafka.bootstrap},
                 "redis": {"url": through["redis"] if far else self.redis.url, "key": KEY},
-                "server": {"role": name.partition("-")[0]},
+                "server": {"role": name.partition("-")[0], "edge": EDGE},
             }
             environment = self._environments.get(name)
             service = Service(self._folder / name, self.config(name), environment)
