@@ -2,7 +2,7 @@
 
 What: `rankd serve` with one worker, one app (linucb), K = 10 actions and vectors of 32 numbers for the context and for each
 action; every decision is in the journal before it is answered. h2load (Debian: nghttp2-client) sends the same bytes to every
-target, 64 calls in flight on 4 connections. The echo is a grpc.aio server that gives the request's first bytes back, without
+target, 64 calls in flight on 4 connections. The echo is a grpc.aio server that answers with as many bytes as a Rank is answered with, without
 parsing anything; beside it stands one on Envoy with Python inside, and those of other versions of grpcio, if asked for. CPU is user + system time of all processes of the target, from /proc: worker, Envoy, writer, learner and
 supervisor. Targets take turns (A B C, A B C, ...); printed are medians over rounds, with the lowest and the highest. Before the
 load each target answers the official client once, and its decisions are counted afterwards.
@@ -79,6 +79,8 @@ class Target:
     def load(self, post: h2load.Post, calls: int) -> None:
         before, logged = self.seconds(), self.decisions()
         done = h2load.closed(self.port, post, calls, CONNECTIONS, IN_FLIGHT // CONNECTIONS)
+        if done.calls != calls:
+            raise RuntimeError(f"{self.name}: {done.calls} of {calls} calls succeeded")
         self.cpu.append((self.seconds() - before) / calls * 1e6)
         self.calls.append(done.rate)
         self.late.append(done.p99_ms)
@@ -118,7 +120,9 @@ def bare_envoy() -> Iterator[Target]:
     """The echo in Envoy."""
     port = free_port()
     command = [str(Path(sys.executable).with_name("pyvoy")), "benchmarks.echo_app"]
-    with started("bare echo, Envoy", [*command, "--port", str(port)], port) as target:
+    # One thread for the transport, as the service has.
+    command += ["--port", str(port), "--", "--concurrency", "1"]
+    with started("bare echo, Envoy", command, port) as target:
         yield target
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 _GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 _JSON = ("--h1", "-H", "content-type: application/json")
-# Connections of a load at a fixed rate, and calls in flight on each: more than a server ever holds.
+# Connections of a load at a fixed rate, and calls in flight on each, as far as the server lets it open so many (server.max_streams).
 _CLIENTS = 8
 _ENDLESS = 8192
 # Connections where calls come one by one: h2load looks at a client's clock every 10 ms at most, and all clients that began together send together. So
@@ -82,10 +82,10 @@ def steady(port: int, post: Post, rate: float, seconds: float) -> Load:
     return _run(port, post, much, _SPREAD, _ENDLESS, seconds + _PATIENCE)
 
 
-def steady_for(port: int, post: Post, rate: float, seconds: float) -> Load:
-    """The same, but that it hangs up when the time is over."""
-    much = [f"--duration={seconds:g}s", f"--rps={rate / _CLIENTS:.3f}"]
-    return _run(port, post, much, _CLIENTS, _ENDLESS, seconds + _PATIENCE)
+def steady_for(port: int, post: Post, rate: float, seconds: float, clients: int = _CLIENTS) -> Load:
+    """The same over so many connections, but that it hangs up when the time is over."""
+    much = [f"--duration={seconds:g}s", f"--rps={rate / clients:.3f}"]
+    return _run(port, post, much, clients, _ENDLESS, seconds + _PATIENCE)
 
 
 def _run(port: int, post: Post, much: list[str], clients: int, each: int, timeout: float) -> Load:

@@ -4,7 +4,8 @@
 
 First the most that it does (closed loop). Then five times as many calls in flight, which a service should take in its stride;
 and calls at 1.5 times that rate however long answers take, of which it has to refuse some, soon and in words that tell a client
-when to come again. All the while one client calls ten times a second, and an operator asks for its health.
+when to come again: over 8 connections, where clients hold back what is more than `server.max_streams` on each, and over 64, where that
+allows more than the service can hold. All the while one client calls ten times a second, and an operator asks for its health.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 TIMES = 5  # as many calls in flight as at the peak
 GOODPUT_CLOSED = 0.9  # of the peak
 RATE = 1.5  # of the peak
+MANY = 64  # connections
 GOODPUT_OPEN = 0.3
 MEMORY = 1.1  # of what it was at the peak
 MEMORY_BYTES = 32 << 20  # and so much more: buffers of connections
@@ -84,6 +86,7 @@ class Seen:
     peak: float
     crowd: float
     flood: float
+    many: float  # connections, and the same rate
     calm: Watch
     at_peak: Watch
     crowded: Watch
@@ -114,10 +117,12 @@ def measure(folder: Path, request: RankRequest, seconds: float, edge: str) -> Se
         # Again, since what else the machine does may have changed.
         after = good(h2load.flood(it.port, post, seconds, CONNECTIONS, EACH))
         peak = (before + after) / 2
+        flood = good(h2load.steady_for(it.port, post, RATE * peak, seconds))
+        time.sleep(_BEFORE)
         with Watch(it.service, request) as flooded:
-            flood = good(h2load.steady_for(it.port, post, RATE * peak, seconds))
+            many = good(h2load.steady_for(it.port, post, RATE * peak, seconds, MANY))
             end = time.monotonic()
-            seen = Seen(peak, crowd, flood, calm, at_peak, crowded, flooded, end)
+            seen = Seen(peak, crowd, flood, many, calm, at_peak, crowded, flooded, end)
             while seen.back == float("inf") and time.monotonic() < end + _AFTER:
                 time.sleep(0.1)
         return seen
@@ -125,7 +130,7 @@ def measure(folder: Path, request: RankRequest, seconds: float, edge: str) -> Se
 
 def judged(seen: Seen, refusals: Counter[tuple[str, bool]]) -> dict[str, bool]:
     """The bars."""
-    crowd, flood = seen.crowd / seen.peak, seen.flood / seen.peak
+    crowd, flood, many = (each / seen.peak for each in (seen.crowd, seen.flood, seen.many))
     most, allowed = max(seen.crowded.memory), MEMORY * max(seen.at_peak.memory) + MEMORY_BYTES
     told, untold = (refusals["RESOURCE_EXHAUSTED", hint] for hint in (True, False))
     in_flight, rate = f"{TIMES} times the calls in flight", f"{RATE} times the rate"
@@ -134,6 +139,8 @@ def judged(seen: Seen, refusals: Counter[tuple[str, bool]]) -> dict[str, bool]:
         f"{in_flight}: {most / 2**20:.0f} MB at most, {allowed / 2**20:.0f} allowed": most
         <= allowed,
         f"{rate}: {flood:.2f} of peak, at least {GOODPUT_OPEN}": flood >= GOODPUT_OPEN,
+        f"{rate}, {MANY} connections: {many:.2f} of peak, at least {GOODPUT_OPEN}": many
+        >= GOODPUT_OPEN,
         f"{rate}: calm again after {seen.back:.1f} s, at most {RECOVERY:g}": seen.back <= RECOVERY,
         f"{told} of {told + untold} refusals say when to come again": told > 0 == untold,
     }
@@ -158,6 +165,7 @@ def main() -> int:
         "peak_per_s": seen.peak,
         "crowded_per_s": seen.crowd,
         "flooded_per_s": seen.flood,
+        "flooded_by_many_per_s": seen.many,
         "calm_p99_ms": seen.calm.p99_ms(),
         "peak_p99_ms": seen.at_peak.p99_ms(),
         "crowded_p99_ms": seen.crowded.p99_ms(),

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from operator import index
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from rankd.decision import Decision, Slot
 from rankd.errors import InvalidArgument
 from rankd.features import action_features, context_features
+from rankd.ids import new_id
 from rankd.v1 import decisions_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# Ids that the client makes: nobody can guess one of 128 random bits, nor will two ever be equal.
-ID_BYTES = 16
 
 Actions = Iterable[str] | Mapping[str, Mapping[str, object] | None]
 """Ids, or a dict of id -> features."""
@@ -61,7 +58,7 @@ def rank_request(
     ids = _ids(actions, "actions")
     return pb.RankRequest(
         app=app,
-        event_id=_text(event_id, "event_id") if event_id else token_hex(ID_BYTES),
+        event_id=_text(event_id, "event_id") if event_id else new_id(),
         context=context_features(context),
         action_ids=ids,
         action_features=action_features(actions) if isinstance(actions, Mapping) else (),
@@ -101,7 +98,7 @@ def reward_request(
         event_id=event_id_of(decision),
         value=number,
         slot_id=_text(slot, "slot"),
-        reward_id=_text(reward_id, "reward_id") if reward_id else token_hex(ID_BYTES),
+        reward_id=_text(reward_id, "reward_id") if reward_id else new_id(),
         decision_id=decision.decision_id if isinstance(decision, Decision) else "",
     )
 

@@ -25,8 +25,9 @@ _EVERY = 1 << 20
 # Bytes of the write-ahead log beyond which an append waits for the last pages, 1 to 3 ms. After a crash all of it is read, at the first start, in
 # about .2 s.
 MOST = 32 << 20
-# Bytes of a page, SQLite's default; a transaction takes three besides its payload: of the records, the index and the newest sequence.
+# Bytes of a page, SQLite's default. A transaction takes two besides its payload and the index: of the records and the newest sequence.
 _PAGE = 4096
+_OTHERS = 2
 
 
 class Checkpoints:
@@ -41,17 +42,34 @@ class Checkpoints:
         self._running: Future[int] | None = None
         self._written = 0
 
-    def wrote(self, size: int) -> None:
-        """Takes note of a commit with so many bytes of payload. For the thread that appends; may take a few milliseconds."""
-        self._written += size + 3 * _PAGE
-        if self._running is not None and self._running.done():
-            log_bytes = self._running.result()
-            self._running = None
-            if log_bytes > MOST:
-                self._copy()  # nothing is appended meanwhile, so this reaches the log's end
+    def wrote(self, size: int, pages: int) -> None:
+        """Takes note of a commit. For the thread that appends; may take a few milliseconds.
+
+        Args:
+            size: bytes of payload.
+            pages: of indices that it changed.
+        """
+        self._written += size + (pages + _OTHERS) * _PAGE
+        ended = self._running is not None and self._running.done()
+        if ended and self._ended() > MOST:
+            self._copy()  # nothing is appended meanwhile, so this reaches the log's end
         if self._written >= _EVERY and self._running is None:
             self._written = 0
             self._running = self._thread.submit(self._copy)
+
+    def wrote_much(self) -> None:
+        """Takes note of a commit of unknown size."""
+        self.wrote(_EVERY, 0)
+
+    def failed(self) -> None:
+        """A commit has failed, most likely for want of room. What is copied leaves its room in the log to the next one."""
+        self._ended()
+        self._copy()
+
+    def _ended(self) -> int:
+        """Waits for the copy that is being made, if any; returns the bytes of the write-ahead log."""
+        running, self._running = self._running, None
+        return 0 if running is None else running.result()
 
     def _copy(self) -> int:
         """Copies what is there, and waits for the disk; returns the bytes of the write-ahead log."""

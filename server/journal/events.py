@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 # Events that are looked up in one query; a power of two.
 _EVENTS = 256
@@ -23,28 +24,38 @@ _TIMED = re.compile(
 # Bits of a key behind the time, which is then one of 16 ms. They are hashed, as some clients count in an id's next bits or leave them empty, and
 # entries with one key are searched one by one: with a million events of one moment, which is more than come, two or three have the same.
 _HASHED = 20
+# Keys that differ in higher bits than these are thought to stand on pages of their own; timed ones of a minute do not.
+_NEAR = 32
 
 
-def event_key(app: str, event_id: str) -> int:
+def event_key(app: str, event_id: str, secret: bytes) -> int:
     """64 bits of (app, event_id), as SQLite's signed integer; for ids that begin with a time its bits come first.
 
+    Args:
+        secret: of the journal, at most 64 bytes, lest anybody find ids that have one key.
+
     >>> first, second = "0196f0d4000070008000000000000001", "0196f0d4-0100-7000-8000-000000000002"
-    >>> event_key("a", first) < event_key("a", second), event_key("a", first) == event_key("b", first)
+    >>> event_key("a", first, b"") < event_key("a", second, b""), event_key("a", first, b"") == event_key("b", first, b"")
     (True, False)
     """
-    hashed = hashed_key(app, event_id)
     found = _TIMED.fullmatch(event_id)
     if found is None:
-        return hashed
+        return hashed_key(app, event_id)
+    hashed = hashed_key(app, event_id, secret)
     time = event_id[:13].replace("-", "") if found["dash"] else event_id[:12]
     bits = int(time, 16) >> 4 << _HASHED | hashed & ((1 << _HASHED) - 1)
     return bits if bits < 1 << 63 else bits - (1 << 64)
 
 
-def hashed_key(app: str, event_id: str) -> int:
-    """As `event_key`, without regard to times: what journals were indexed by before there were timed ones."""
-    digest = blake2b(f"{app}\0{event_id}".encode(), digest_size=8).digest()
+def hashed_key(app: str, event_id: str, secret: bytes = b"") -> int:
+    """As `event_key`, without regard to times; without a secret, what all journals were indexed by before there were timed ids."""
+    digest = blake2b(f"{app}\0{event_id}".encode(), digest_size=8, key=secret).digest()
     return int.from_bytes(digest, "little", signed=True)
+
+
+def pages(keys: Iterable[int]) -> int:
+    """How many of the index's pages entries with these keys are on, about."""
+    return len({key >> _NEAR for key in keys})
 
 
 class Events:
@@ -52,12 +63,19 @@ class Events:
 
     Args:
         events: (app, event_id) of each.
+        secret: see `event_key`.
         hashed: whether the journal may have timed ids under their hashes.
     """
 
-    def __init__(self, db: sqlite3.Connection, events: list[tuple[str, str]], hashed: bool) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        events: list[tuple[str, str]],
+        secret: bytes,
+        hashed: bool,
+    ) -> None:
         self._db = db
-        keys = [event_key(*event) for event in events]
+        keys = [event_key(*event, secret) for event in events]
         before = [hashed_key(*event) for event in events] if hashed else keys
         known: set[int] = set()
         asked = keys + before if hashed else keys

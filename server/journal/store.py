@@ -6,6 +6,7 @@ two that share a file starve each other.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import uuid
@@ -16,7 +17,7 @@ from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold.records import LogError, LogRecord
 from server.journal.checkpoints import Checkpoints
-from server.journal.events import Events
+from server.journal.events import Events, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,18 +124,22 @@ class Store:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._check_format()
+            self._secret = self._index_secret()
+            hashed_through = self._hashed_through()
             folder = self._meta("folder") or str(uuid.uuid4())
             # At least the time of day: a journal that is restored from a backup begins at an old incarnation, and must
             # not count up through those that it has had since.
             seconds = self._log_time.now_us() // 1_000_000
             incarnation = max(int(self._meta("incarnation") or 0) + 1, seconds)
             self.node = f"{folder}.{incarnation}"
-            for name, value in (("folder", folder), ("incarnation", incarnation)):
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            self._set("folder", folder)
+            self._set("incarnation", incarnation)
+            self._set("timed_incarnation", incarnation)
             cursor = self._db.execute("INSERT INTO nodes (name) VALUES (?)", (self.node,))
             self._node_id = cursor.lastrowid
             self.folder = folder
-            self._hashed = self._may_be_hashed()
+            first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
+            self._hashed = first is not None and int(first) <= hashed_through
         self._shipped = _shipped(self._db)
         self._shipped_kept = True  # whether the file has it, too
         self._position()
@@ -165,15 +170,23 @@ class Store:
         elif int(found) != FORMAT:
             raise LogError(f"{self._path} has format {found}; this rankd reads format {FORMAT}")
 
-    def _may_be_hashed(self) -> bool:
-        """Whether decisions are left of the time when events were indexed by nothing but their hashes."""
-        last = self._db.execute("SELECT max(sequence) FROM records").fetchone()[0]
-        first = self._db.execute("SELECT min(sequence) FROM records").fetchone()[0]
-        hashed = self._meta("hashed")  # the last such record
-        if hashed is None:
-            hashed = str(last or 0)
-            self._db.execute("INSERT INTO meta VALUES ('hashed', ?)", (hashed,))
-        return first is not None and int(first) <= int(hashed)
+    def _hashed_through(self) -> int:
+        """Sequence of the last record that an older rankd may have written, which indexed all events by nothing but their hashes."""
+        before = self._meta("timed_incarnation")
+        if before is None or before != self._meta("incarnation"):
+            last = self._db.execute("SELECT max(sequence) FROM records").fetchone()[0] or 0
+            self._set("hashed_through", int(last))
+        return int(self._meta("hashed_through") or 0)
+
+    def _index_secret(self) -> bytes:
+        found = self._meta("index_secret")
+        if found is None:
+            found = os.urandom(16).hex()
+            self._set("index_secret", found)
+        return bytes.fromhex(found)
+
+    def _set(self, name: str, value: object) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def append(self, groups: Sequence[Sequence[pb.Record]]) -> list[list[Stored]]:
         """Appends groups of records in one durable transaction.
@@ -200,7 +213,9 @@ class Store:
         if rows:
             self._shipped_kept = True
             self.last += len(rows)
-            self._checkpoints.wrote(sum(len(row[-1]) for row in rows))
+            self._checkpoints.wrote(
+                sum(len(row[-1]) for row in rows), pages(key for key, _ in index)
+            )
         return stored
 
     def _placed(
@@ -215,7 +230,7 @@ class Store:
         stored: list[list[Stored]] = []
         entries = [[_entry(record) for record in group] for group in groups]
         asked = [(e[1], e[2]) for group in entries for e in group if e[0] == pb.KIND_DECISION]
-        events = Events(self._db, asked, self._hashed)
+        events = Events(self._db, asked, self._secret, self._hashed)
         for group in entries:
             places = []
             for kind, app, event_id, origin, key_id, subject_id, payload in group:
@@ -238,6 +253,7 @@ class Store:
     def _reopen(self) -> None:
         """After a failed commit only a fresh connection tells for sure what the file holds."""
         self._db.close()
+        self._checkpoints.failed()
         self._open()
         self._position()
 
@@ -270,14 +286,19 @@ class Store:
         """
         if self._shared or self._shipped.sequence:
             through = min(through, self._shipped.sequence)
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            # What is gone must never be asked for again: the position goes into the same transaction.
-            self._keep_shipped()
-            self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (through,))
-            gone = self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,)).rowcount
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                # What is gone must never be asked for again: the position goes into the same transaction.
+                self._keep_shipped()
+                self._db.execute("DELETE FROM decisions WHERE sequence <= ?", (through,))
+                rows = self._db.execute("DELETE FROM records WHERE sequence <= ?", (through,))
+                gone = rows.rowcount
+        except sqlite3.Error:
+            self._reopen()
+            raise
         self._shipped_kept = True
-        self._checkpoints.wrote(0)
+        self._checkpoints.wrote_much()
         return gone
 
     def close(self) -> None:

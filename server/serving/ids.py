@@ -1,38 +1,30 @@
-"""Ids that nobody can guess, for events and rewards that have none: UUIDs of version 7 (RFC 9562, 5.7), without hyphens.
+"""Ids for events and rewards that have none, many at a time.
 
-They begin with the time of day, so the journal's index has those that were made together in one place (`server/journal/events.py`).
-
->>> made = new_id()
->>> len(made), made[12], made == new_id()
-(32, '7', False)
+>>> len(new_id()), new_id() == new_id()
+(32, False)
 """
 
 from __future__ import annotations
 
 import os
-import time
 from functools import partial
 from typing import TYPE_CHECKING
+
+from rankd.ids import RANDOM_BYTES, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Of random bytes, of which an id keeps 74 bits: it would take 10^10 guesses a second for 30,000 years to hit one in which nothing but the time is known.
-_BYTES = 10
 # Ids that one call of the system is asked for: it costs more than all else that is done for a single one.
 _AT_ONCE = 256
-# The variant's two bits before two random ones.
-_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def _ids() -> Iterator[str]:
     while True:
-        text = os.urandom(_AT_ONCE * _BYTES).hex()
-        for begin in range(0, len(text), 2 * _BYTES):
-            low = text[begin + 4 : begin + 19]
-            made_ms = time.time_ns() // 1_000_000
-            yield f"{made_ms:012x}7{text[begin : begin + 3]}{_VARIANT[text[begin + 3]]}{low}"
+        text = os.urandom(_AT_ONCE * RANDOM_BYTES).hex()
+        for begin in range(0, len(text), 2 * RANDOM_BYTES):
+            yield id_of(text[begin : begin + 2 * RANDOM_BYTES])
 
 
 new_id = partial(next, _ids())
-"""32 characters, 74 random bits among them. For one thread, and processes that were not forked after the first."""
+"""As `rankd.ids.new_id`. For one thread, and processes that were not forked after the first."""

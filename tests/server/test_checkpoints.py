@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import pytest
 from rankd.v1 import log_pb2 as pb
 from server.journal import checkpoints
 from server.journal.store import JournalReader, Store
+from tests.server.harness import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +101,56 @@ def test_a_store_that_is_open_keeps_others_from_ending_its_log(tmp_path: Path) -
         append(store, 900)
     with closing(JournalReader(path)) as reader:
         assert reader.bounds() == (1, 901)
+
+
+def test_retention_leaves_no_great_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that are dropped are written, too, and nobody knows how many pages they were."""
+    monkeypatch.setattr(checkpoints, "MOST", MOST)
+    path = tmp_path / "j"
+    with closing(Store(path)) as store:
+        for number in range(1_000):
+            append(store, number)
+        for through in range(20, 1_001, 20):
+            store.trim(through)
+        assert log_bytes(path) < 3_000_000  # ten million have been dropped
+
+
+FULL = """
+import resource, sqlite3, sys
+from pathlib import Path
+from rankd.v1 import log_pb2 as pb
+from server.journal.store import Store
+
+path, size = Path(sys.argv[1]), 10_000
+store = Store(path)
+
+def append(number):
+    header = pb.Header(app="a", kind=pb.KIND_DECISION, event_id=f"event {number}")
+    store.append([[pb.Record(header=header, payload=bytes(size))]])
+
+for number in range(300):
+    append(number)
+store.trim(250)  # there is room in the journal, then
+log = path.with_name(path.name + "-wal").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (log, resource.RLIM_INFINITY))
+refused = 0
+for number in range(300, 500):
+    try:
+        append(number)
+    except sqlite3.Error:
+        refused += 1
+print(refused)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+append(500)
+store.close()
+"""
+
+
+def test_a_log_that_cannot_grow_begins_again(tmp_path: Path) -> None:
+    """Where the journal itself has room a full disk costs a few appends, not all of them."""
+    command = [sys.executable, "-c", FULL, str(tmp_path / "j")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert 0 < int(done.stdout) < 100
+    with closing(JournalReader(tmp_path / "j")) as reader:
+        assert reader.bounds()[0] == 251
+        assert len(list(reader.records(250))) == 50 + 200 - int(done.stdout) + 1

@@ -19,6 +19,7 @@ from server.serving.ids import new_id
 if TYPE_CHECKING:
     from pathlib import Path
 
+SECRET = b"of the journal"
 milliseconds = st.integers(0, 2**48 - 1)
 random_bits = st.integers(0, 2**80 - 1)
 
@@ -47,7 +48,7 @@ def keys(path: Path) -> list[int]:
 def test_keys_follow_the_time(first: int, second: int, a: int, b: int) -> None:
     """As far as SQLite's integers, which have a sign, let them: until the year 6429."""
     ids = [uuid7(ms % 2**47, bits).hex for ms, bits in ((first, a), (second, b))]
-    before, after = (event_key("a", event_id) for event_id in ids)
+    before, after = (event_key("a", event_id, SECRET) for event_id in ids)
     assert all(0 <= key < 2**63 for key in (before, after))
     if first % 2**47 // 16 < second % 2**47 // 16:
         assert before < after
@@ -56,13 +57,13 @@ def test_keys_follow_the_time(first: int, second: int, a: int, b: int) -> None:
 @given(milliseconds, random_bits)
 def test_any_key_is_one_of_sqlite(ms: int, bits: int) -> None:
     event_id = uuid7(ms, bits)
-    assert -(2**63) <= event_key("a", event_id.hex) < 2**63
-    assert event_key("a", str(event_id)) >> 20 == event_key("a", event_id.hex) >> 20
+    assert -(2**63) <= event_key("a", event_id.hex, SECRET) < 2**63
+    assert event_key("a", str(event_id), SECRET) >> 20 == event_key("a", event_id.hex, SECRET) >> 20
 
 
 @given(st.text(max_size=40))
 def test_other_ids_are_known_by_their_hash(event_id: str) -> None:
-    assert event_key("a", event_id) == hashed_key("a", event_id)
+    assert event_key("a", event_id, SECRET) == hashed_key("a", event_id)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ def test_other_ids_are_known_by_their_hash(event_id: str) -> None:
     ],
 )
 def test_what_only_looks_like_a_timed_id(event_id: str) -> None:
-    assert event_key("a", event_id) == hashed_key("a", event_id)
+    assert event_key("a", event_id, SECRET) == hashed_key("a", event_id)
 
 
 def test_ids_of_one_moment_do_not_share_a_key() -> None:
     """Some clients count in the bits behind the time, or leave them empty."""
-    made = {event_key("a", uuid7(1_760_000_000_000, bits).hex) for bits in range(10_000)}
+    made = {event_key("a", uuid7(1_760_000_000_000, bits).hex, SECRET) for bits in range(10_000)}
     assert len(made) > 9_900
 
 
@@ -92,7 +93,7 @@ def test_the_ids_that_are_made_here_are_timed() -> None:
     assert len(set(ids)) == 1_000
     assert all(UUID(event_id).version == 7 for event_id in ids)
     assert all(UUID(event_id).variant == "specified in RFC 4122" for event_id in ids)
-    found = [event_key("a", event_id) >> 20 for event_id in ids]
+    found = [event_key("a", event_id, SECRET) >> 20 for event_id in ids]
     assert found == sorted(found)
     assert found[0] != hashed_key("a", ids[0]) >> 20
 
@@ -104,7 +105,8 @@ def test_an_event_is_known_again(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "j")) as store:
         found = [append(store, event_id) for event_id in ids]
     assert found == [event_id.encode() for event_id in ids]
-    assert keys(tmp_path / "j") == [event_key("a", event_id) for event_id in ids]
+    stored = keys(tmp_path / "j")
+    assert [key >> 20 for key in stored] == [event_key("a", e, SECRET) >> 20 for e in ids]
 
 
 def older(path: Path) -> None:
@@ -116,7 +118,8 @@ def older(path: Path) -> None:
             row = (hashed_key(app, event_id), sequence)
             db.execute("INSERT INTO decisions VALUES (?, ?)", row)
         assert len(rows) > 0
-        assert db.execute("DELETE FROM meta WHERE name = 'hashed'").rowcount == 1
+        ours = "'timed_incarnation', 'hashed_through', 'index_secret'"
+        assert db.execute(f"DELETE FROM meta WHERE name IN ({ours})").rowcount == 3
 
 
 def test_an_event_of_an_older_journal_is_known_again(tmp_path: Path) -> None:
@@ -139,3 +142,36 @@ def test_an_event_of_an_older_journal_is_known_again(tmp_path: Path) -> None:
     with closing(Store(path)) as store:  # nothing is left that was under its hash
         assert [append(store, event_id) for event_id in after] == [e.encode() for e in after]
         assert append(store, before[0]) is None
+
+
+def test_an_older_rankd_may_have_been_here_meanwhile(tmp_path: Path) -> None:
+    """It counts the incarnation up, indexes by hashes, and says no word of that."""
+    path = tmp_path / "j"
+    first, second, third = new_id(), new_id(), new_id()
+    with closing(Store(path)) as store:
+        append(store, first, b"first")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = value + 1 WHERE name = 'incarnation'")
+        db.execute(
+            "INSERT INTO records SELECT 2, 1, node, kind, app, ?, origin_us, log_time_us, key_id, subject_id, ? "
+            "FROM records WHERE sequence = 1",
+            (second, b"second"),
+        )
+        db.execute("INSERT INTO decisions VALUES (?, 2)", (hashed_key("a", second),))
+    for _ in range(2):
+        with closing(Store(path)) as store:
+            append(store, third, b"third")
+            found = [append(store, event_id) for event_id in (first, second, third)]
+        assert found == [b"first", b"second", b"third"]
+
+
+def test_nobody_can_find_ids_of_one_key(tmp_path: Path) -> None:
+    """What they come to is each journal's own secret."""
+    ids = [uuid7(1_760_000_000_000, bits).hex for bits in range(100)]
+    found = []
+    for name in ("one", "two"):
+        with closing(Store(tmp_path / name)) as store:
+            for event_id in ids:
+                append(store, event_id)
+        found.append(keys(tmp_path / name))
+    assert sum(a == b for a, b in zip(*found, strict=True)) < 5
