@@ -209,7 +209,7 @@ class ServerConfig(Section):
         description="Requests that one worker works on at a time; more are RESOURCE_EXHAUSTED.",
     )
     max_streams: int = Field(
-        256,
+        100,
         ge=1,
         description="Calls, streams among them, that one connection has open at a time; its client holds back what comes beyond them. Raise it "
         "where a proxy carries many long streams over one connection.",
