@@ -97,7 +97,6 @@ class GrpcEdge:
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 1),
-                ("grpc.max_concurrent_streams", config.max_streams),
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", MAX_REPLY_BYTES),
             )

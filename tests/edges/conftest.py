@@ -54,5 +54,6 @@ def edge(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def service(edge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(edge) / "data"
-    with Service(folder, configured(edge, max_in_flight=CALLS, journal_timeout="2s")) as running:
+    limits = {"max_in_flight": CALLS, "max_streams": 2 * CALLS}
+    with Service(folder, configured(edge, journal_timeout="2s", **limits)) as running:
         yield running
