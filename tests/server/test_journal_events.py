@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rankd.ids import new_id as client_id
 from rankd.v1 import log_pb2 as pb
 from server.journal.events import event_key, hashed_key
 from server.journal.store import Store
 from server.serving.ids import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRET = b"of the journal"
@@ -88,8 +90,9 @@ def test_ids_of_one_moment_do_not_share_a_key() -> None:
     assert len(made) > 9_900
 
 
-def test_the_ids_that_are_made_here_are_timed() -> None:
-    ids = [new_id() for _ in range(1_000)]
+@pytest.mark.parametrize("make", [new_id, client_id], ids=["server", "client"])
+def test_the_ids_that_are_made_here_are_timed(make: Callable[[], str]) -> None:
+    ids = [make() for _ in range(1_000)]
     assert len(set(ids)) == 1_000
     assert all(UUID(event_id).version == 7 for event_id in ids)
     assert all(UUID(event_id).variant == "specified in RFC 4122" for event_id in ids)
