@@ -13,7 +13,6 @@ load each target answers the official client once, and its decisions are counted
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import grpc
 import numpy as np
 
-from benchmarks import h2load
+from benchmarks import h2load, processor
 from benchmarks.echo_app import REPLY_BYTES
 from benchmarks.environments import ROOT
 from benchmarks.grpcio_versions import make_python
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 RANK = "/rankd.v1.Decisions/Rank"
 IN_FLIGHT, CONNECTIONS = 64, 4
 ACTIONS, DIMENSIONS = 10, 32
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def question() -> bytes:
@@ -56,10 +54,10 @@ def question() -> bytes:
 class Target:
     """What is measured: a port, the processes behind it, and how many decisions they have logged."""
 
-    def __init__(self, name: str, port: int, pids: list[int], service: Service | None) -> None:
+    def __init__(self, name: str, port: int, pid: int, service: Service | None) -> None:
         self.name = name
         self.port = port
-        self._pids = pids
+        self._pid = pid  # that has started all others
         self._service = service
         self.calls: list[float] = []  # per second
         self.cpu: list[float] = []  # microseconds for each call
@@ -67,11 +65,7 @@ class Target:
 
     def seconds(self) -> float:
         """User and system time of all processes so far."""
-        total = 0
-        for pid in self._pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+        return sum(processor.seconds(self._pid, {}).values())
 
     def decisions(self) -> int | None:
         return None if self._service is None else len(self._service.records(pb.KIND_DECISION))
@@ -101,7 +95,7 @@ def started(name: str, command: list[str], port: int) -> Iterator[Target]:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 call: Any = channel.unary_unary(RANK)
                 call(b"", timeout=60, wait_for_ready=True)
-            yield Target(name, port, descendants(process.pid), None)
+            yield Target(name, port, process.pid, None)
         finally:
             process.terminate()
 
@@ -126,19 +120,10 @@ def bare_envoy() -> Iterator[Target]:
         yield target
 
 
-def descendants(pid: int) -> list[int]:
-    """The process, and those that it has started."""
-    found = [pid]
-    for each in found:
-        children = Path(f"/proc/{each}/task/{each}/children").read_text().split()
-        found.extend(map(int, children))
-    return found
-
-
 @contextmanager
 def served(edge: str, folder: Path) -> Iterator[Target]:
     with Service(folder / edge, {"server": {"edge": edge}}) as service:
-        yield Target(edge, service.port, list(service.pids().values()), service)
+        yield Target(edge, service.port, service.pids()["supervisor"], service)
 
 
 def main() -> None:

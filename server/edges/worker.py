@@ -31,8 +31,8 @@ log = structlog.get_logger("worker")
 # Seconds for which a worker waits for a model of the configuration's own epoch before it serves the one of
 # the epoch before: a learner with a long backlog opens the new epoch only when it has caught up.
 _EPOCH_SECONDS = 3.0
-# New objects between two looks for cycles among them (Python: 700). grpc makes five such objects a call; a look at 2,000 takes half a
-# millisecond, in which no call is answered.
+# New objects between two looks for cycles among them (Python: 700). grpc makes five such objects a call; a look at 2,000 takes .3 ms, at
+# most 1, in which no call is answered.
 _GC_OBJECTS = 2_000
 # Seconds for which a worker waits for the shipper's first look at Kafka, which takes one where Kafka is there.
 _CHECK_SECONDS = 10.0

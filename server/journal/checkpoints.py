@@ -24,7 +24,7 @@ log = structlog.get_logger("writer")
 _EVERY = 1 << 20
 # Bytes of the write-ahead log beyond which an append waits for the last pages, 1 to 3 ms. After a crash all of it is read, at the first start, in
 # about .2 s.
-MOST = 32 << 20
+_MOST = 32 << 20
 # Bytes of a page, SQLite's default. A transaction takes two besides its payload and the index: of the records and the newest sequence.
 _PAGE = 4096
 _OTHERS = 2
@@ -51,7 +51,7 @@ class Checkpoints:
         """
         self._written += size + (pages + _OTHERS) * _PAGE
         ended = self._running is not None and self._running.done()
-        if ended and self._ended() > MOST:
+        if ended and self._ended() > _MOST:
             self._copy()  # nothing is appended meanwhile, so this reaches the log's end
         if self._written >= _EVERY and self._running is None:
             self._written = 0

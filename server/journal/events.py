@@ -78,7 +78,7 @@ class Events:
         keys = [event_key(*event, secret) for event in events]
         before = [hashed_key(*event) for event in events] if hashed else keys
         known: set[int] = set()
-        asked = keys + before if hashed else keys
+        asked = sorted({*keys, *before})
         for start in range(0, len(asked), _EVENTS):
             some = asked[start : start + _EVENTS]
             # Few lengths, so that statements are compiled once: the last one is asked for several times.

@@ -166,7 +166,7 @@ class Store:
     def _check_format(self) -> None:
         found = self._meta("format")
         if found is None:
-            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+            self._set("format", FORMAT)
         elif int(found) != FORMAT:
             raise LogError(f"{self._path} has format {found}; this rankd reads format {FORMAT}")
 
@@ -242,11 +242,9 @@ class Store:
                         continue
                     index.append((key, last + 1))
                     fresh[app, event_id] = last + 1, node, payload
-                before_it, last = last, last + 1
+                last += 1
                 places.append(Stored(last, node))
-                # fmt: off
-                rows.append((last, before_it, node_id, kind, app, event_id, origin, now, key_id, subject_id, payload))
-                # fmt: on
+                rows.append((last, last - 1, node_id, kind, app, event_id, origin, now, key_id, subject_id, payload))  # fmt: skip
             stored.append(places)
         return rows, index, stored
 
@@ -274,8 +272,7 @@ class Store:
 
     def _keep_shipped(self) -> None:
         if not self._shipped_kept:
-            data = self._shipped.SerializeToString()
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('shipped', ?)", (data,))
+            self._set("shipped", self._shipped.SerializeToString())
 
     def trim(self, through: int) -> int:
         """Drops records up to and including that sequence; returns how many. Sequences are never used again.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Of which an id keeps 74 bits: where nothing but its time is unknown, 10^10 guesses a second would take 30,000 years.
+# Of which an id keeps 74 bits: where its time is known, 10^10 guesses a second take 30,000 years to come to it.
 _BYTES = 10
 # Ids that one call of the system is asked for: it costs more than all else that is done for a single one.
 _AT_ONCE = 256

@@ -35,7 +35,7 @@ def log_bytes(path: Path) -> int:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_EVERY", EVERY)
-    monkeypatch.setattr(checkpoints, "MOST", MOST)
+    monkeypatch.setattr(checkpoints, "_MOST", MOST)
 
 
 @pytest.mark.usefixtures("short")
@@ -105,7 +105,7 @@ def test_a_store_that_is_open_keeps_others_from_ending_its_log(tmp_path: Path) -
 
 def test_retention_leaves_no_great_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records that are dropped are written, too, and nobody knows how many pages they were."""
-    monkeypatch.setattr(checkpoints, "MOST", MOST)
+    monkeypatch.setattr(checkpoints, "_MOST", MOST)
     path = tmp_path / "j"
     with closing(Store(path)) as store:
         for number in range(1_000):

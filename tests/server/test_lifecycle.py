@@ -307,12 +307,12 @@ def test_an_outage_closes_no_window(service: Service) -> None:
 # -- no room ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 def rewards_of_no_event(service: Service, count: int) -> None:
     for _ in range(count):
         reward(service, 99_999, 1.0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 def test_a_full_disk(service: Service) -> None:
     """Calls fail and say why; what was acknowledged stays; with room again the service goes on by itself."""
     service.start({"apps": {"default": {"reward": "always_sent"}}})
@@ -322,9 +322,8 @@ def test_a_full_disk(service: Service) -> None:
     resource.prlimit(writer, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     refused: list[tuple[grpc.StatusCode, str | None]] = []
     event = 20
-    while (
-        len(refused) < 30
-    ):  # what is copied into the journal makes room for some more, now and then
+    # What is copied into the journal makes room for some more, now and then.
+    while len(refused) <= 30:
         try:
             told[event] = rank(service, event)
         except grpc.RpcError as error:
