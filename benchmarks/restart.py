@@ -14,9 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import grpc
+
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import features_pb2
-from tests.server.harness import Service
+from tests.server.harness import Service, eventually
 
 BATCH = 500
 SAMPLE = 500
@@ -29,6 +31,17 @@ GOAL = 5.0
 def _rank(event: int) -> api.RankRequest:
     context = features_pb2.Features(numeric_names=["x"], numeric_values=[event % 17])
     return api.RankRequest(event_id=f"event-{event}", context=[context], action_ids=["a", "b", "c"])
+
+
+def _answered(service: Service, event: int) -> bool:
+    """Whether Rank was answered; a worker without a model yet says that it is unavailable."""
+    try:
+        service.decisions.Rank(_rank(event), wait_for_ready=True, timeout=_TIMEOUT)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return False
+    return True
 
 
 def main() -> int:
@@ -48,7 +61,7 @@ def main() -> int:
         service.kill_all()
         started = time.monotonic()
         service.launch()
-        service.decisions.Rank(_rank(pending), wait_for_ready=True, timeout=_TIMEOUT)
+        eventually("an answer", lambda: _answered(service, pending), _TIMEOUT)
         answered = time.monotonic() - started
         status = service.wait_folded(last)
         caught_up = time.monotonic() - started
