@@ -18,7 +18,7 @@ import numpy as np
 
 _GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 _JSON = ("--h1", "-H", "content-type: application/json")
-# Connections of a load at a fixed rate, and calls in flight on each, as far as the server lets it open so many (Envoy: server.max_streams).
+# Connections of a load at a fixed rate, and calls in flight on each, as far as the server lets it open so many (server.max_streams).
 _CLIENTS = 8
 _ENDLESS = 8192
 # Connections where calls come one by one: h2load looks at a client's clock every 10 ms at most, and all clients that began together send together. So

@@ -4,7 +4,8 @@
 
 First the most that it does (closed loop). Then five times as many calls in flight, which a service should take in its stride;
 and calls at 1.5 times that rate however long answers take, of which it has to refuse some, soon and in words that tell a client
-when to come again: over 8 connections, and over 64. On the Envoy edge h2load holds back what is more than `server.max_streams` on each. All the while one client calls ten times a second, and an operator asks for its health.
+when to come again: over 8 connections, where clients hold back what is more than `server.max_streams` on each, and over 64, where that
+allows more than the service can hold. All the while one client calls ten times a second, and an operator asks for its health.
 """
 
 from __future__ import annotations

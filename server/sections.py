@@ -211,8 +211,8 @@ class ServerConfig(Section):
     max_streams: int = Field(
         100,
         ge=1,
-        description="Calls, streams among them, that one connection has open at a time on the Envoy edge; its client holds back what comes beyond "
-        "them. Raise it where a proxy carries many long streams over one connection.",
+        description="Calls, streams among them, that one connection has open at a time; its client holds back what comes beyond them. Raise it "
+        "where a proxy carries many long streams over one connection.",
     )
     max_delay: Duration = Field(
         timedelta(milliseconds=500),

@@ -35,7 +35,7 @@ from server.edges.methods import (
     parsed,
     retry_after,
 )
-from server.edges.streams import GoneError
+from server.edges.streams import GoneError, first
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,7 +175,7 @@ class EnvoyApp:
         try:
             await method.run(stream.read, stream.write)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first(group) from group
         call.answering()
         await stream.end()
 
@@ -244,14 +244,6 @@ def _wrong(error: Exception) -> tuple[Code, str]:
     if isinstance(error, FrameError):
         return Code.INTERNAL, f"request: {error}"
     return failure(error)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended a stream whose parts run side by side."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _ended(send: Send, trailers: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ Requests are parsed by the methods and not by the library, which would answer a 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from server.edges.methods import (
     parsed,
     retry_after,
 )
+from server.edges.streams import GoneError, first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,37 +41,52 @@ _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 def _unary(method: Unary) -> Handler:
     kind, call = method.request, method.call
 
-    async def handle(data: bytes, context: Context) -> bytes:
+    async def handle(data: bytes, context: Context) -> bytes | None:
         try:
             return (await call(parsed(kind, data))).SerializeToString()
         except Exception as error:
-            code, message = failure(error)
-            trailers = _trailers(error)
-        await context.abort(_STATUS[code], message, trailers)
-        raise AssertionError("abort raises")
+            _fail(context, error)
+            return None
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _streaming(method: Streaming) -> Handler:
+def streaming(method: Streaming) -> Handler:
+    """The method as grpc.aio calls it."""
+
     async def handle(_: object, context: Context) -> None:
         async def read() -> bytes | None:
             data = await context.read()
             return None if data is grpc.aio.EOF else data
 
+        async def write(data: bytes) -> None:
+            try:
+                await context.write(data)
+            except grpc.aio.InternalError as error:  # the call is over
+                raise GoneError from error
+
+        # What a TaskGroup raises keeps itself in a cycle (Python 3.11), and with its traceback the call.
         try:
-            await method.run(read, context.write)
-            return
+            await method.run(read, write)
+        except asyncio.CancelledError as error:
+            raise error.with_traceback(None) from None
         except Exception as error:
-            code, message = failure(error)
-        await context.abort(_STATUS[code], message)
+            why = first(error)
+            if not isinstance(why, GoneError):
+                _fail(context, why)
+            error.__traceback__ = None
 
     return grpc.stream_stream_rpc_method_handler(handle)
 
 
-def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:
+def _fail(context: Context, error: BaseException) -> None:
+    """Has the call end with this error. `context.abort` would raise, and keep the call in a cycle until the collector comes."""
+    code, message = failure(error)
+    context.set_code(_STATUS[code])
+    context.set_details(message)
     seconds = retry_after(error)
-    return () if seconds is None else ((PUSHBACK, str(round(1000 * seconds))),)
+    if seconds is not None:
+        context.set_trailing_metadata(((PUSHBACK, str(round(1000 * seconds))),))
 
 
 class GrpcEdge:
@@ -97,6 +114,9 @@ class GrpcEdge:
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 1),
+                ("grpc.max_concurrent_streams", config.max_streams),
+                # Else calls that are over count as open for as long as Python has not let go of them (grpc's core, chttp2).
+                ("grpc.http.overload_protection", 0),
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", MAX_REPLY_BYTES),
             )
@@ -104,7 +124,7 @@ class GrpcEdge:
         services: dict[str, dict[str, Handler]] = {}
         for path, method in methods_of(decisions, admin, self._health).items():
             _, service, name = path.split("/")
-            handler = _unary(method) if isinstance(method, Unary) else _streaming(method)
+            handler = _unary(method) if isinstance(method, Unary) else streaming(method)
             services.setdefault(service, {})[name] = handler
         self._server.add_generic_rpc_handlers(
             grpc.method_handlers_generic_handler(name, methods)

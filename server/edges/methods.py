@@ -165,7 +165,7 @@ def parsed(kind: type[M], data: bytes) -> M:
         raise InvalidArgumentError("request", f"is not a valid {kind.DESCRIPTOR.name}") from error
 
 
-def failure(error: Exception) -> tuple[Code, str]:
+def failure(error: BaseException) -> tuple[Code, str]:
     """Code and message that a caller is told. What nobody foresaw is logged, and told by a number that leads to the log."""
     if isinstance(error, ServiceError):
         return _CODES[type(error)], str(error)[:_TEXT]
@@ -174,7 +174,7 @@ def failure(error: Exception) -> tuple[Code, str]:
     return Code.INTERNAL, f"internal error {number}; the server's log has the details"
 
 
-def retry_after(error: Exception) -> float | None:
+def retry_after(error: BaseException) -> float | None:
     """Seconds after which the same call may come again; None where that is not known."""
     return error.retry_after if isinstance(error, ResourceExhaustedError) else None
 

@@ -12,3 +12,10 @@ Write = Callable[[bytes], Awaitable[None]]
 
 class GoneError(Exception):
     """The caller is not there any more."""
+
+
+def first(error: BaseException) -> BaseException:
+    """The error that ended a stream whose parts run side by side."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

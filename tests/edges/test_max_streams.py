@@ -1,7 +1,4 @@
-"""A connection of the Envoy edge has so many calls open at a time: its client holds back the next one, and others do not notice.
-
-grpcio has no such limit: grpc.aio would count calls that have ended badly for ever, see ARCHITECTURE.md, "Too much to do".
-"""
+"""A connection has so many calls open at a time: its client holds back the next one, and other connections do not notice."""
 
 from __future__ import annotations
 
@@ -24,11 +21,9 @@ STREAMS = 3
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("envoy") / "data"
-    with Service(
-        folder, configured("envoy", max_streams=STREAMS, journal_timeout="500ms")
-    ) as running:
+def service(edge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp(edge) / "data"
+    with Service(folder, configured(edge, max_streams=STREAMS, journal_timeout="500ms")) as running:
         yield running
 
 
