@@ -265,6 +265,11 @@ class Limits(Section):
         ge=1,
         description="Features in one request: names and elements of vectors, those of the context once for each action.",
     )
+    scores: int = Field(
+        20_000,
+        ge=1,
+        description="Slots times eligible actions in one request, where the policy scores what is left for each slot anew (`--ccb_explore_adf`).",
+    )
 
 
 class LearnerConfig(Section):

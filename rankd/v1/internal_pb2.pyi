@@ -48,10 +48,12 @@ class JournalReply(_message.Message):
         ERROR_FULL: _ClassVar[JournalReply.Error]
         ERROR_MOVED: _ClassVar[JournalReply.Error]
         ERROR_INVALID: _ClassVar[JournalReply.Error]
+        ERROR_BUSY: _ClassVar[JournalReply.Error]
     ERROR_NONE: JournalReply.Error
     ERROR_FULL: JournalReply.Error
     ERROR_MOVED: JournalReply.Error
     ERROR_INVALID: JournalReply.Error
+    ERROR_BUSY: JournalReply.Error
     ID_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]

@@ -44,12 +44,13 @@ class Call:
     """One call, in its own task.
 
     Attributes:
+        due: when it is over if nothing of the request has come by then, on the event loop's clock; None once something has.
         read: the request has come to its end, so `receive` tells nothing but that the caller has gone.
         started: the reply has begun.
         stop: why it was cancelled, if it was.
     """
 
-    __slots__ = ("_task", "_timer", "_watch", "began", "read", "receive", "started", "stop")
+    __slots__ = ("_task", "_timer", "_watch", "began", "due", "read", "receive", "started", "stop")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self.began = began
+        self.due: float | None = None
         self.receive = receive
         self.read = False
         self.started = False
@@ -127,9 +129,11 @@ class Calls:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            late = loop.time() - _LOOK_SECONDS
+            now = loop.time()
             for call in self._calls:
-                if call.began < late:
+                if call.due is not None and call.due < now:
+                    call.halt(Stop.DEADLINE)
+                if call.began < now - _LOOK_SECONDS:
                     call.watch()
 
     async def drain(self, seconds: float) -> None:

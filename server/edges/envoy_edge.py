@@ -120,9 +120,13 @@ class EnvoyApp:
     async def _unary(
         self, method: Unary, headers: Headers, encoding: bytes, call: Call, send: Send
     ) -> None:
-        message = await call.receive()
         timeout = headers.get(b"grpc-timeout")
-        if timeout is not None:  # not earlier, since this `receive` cannot be cancelled
+        limit = BODY_SECONDS if timeout is None else min(seconds(timeout), BODY_SECONDS)
+        # This `receive` does not bear to be cancelled, and nearly always comes at once: so no timer yet, but a look now and then.
+        call.due = call.began + limit
+        message = await call.receive()
+        call.due = None
+        if timeout is not None:
             call.within(seconds(timeout))
         body = message.get("body")
         if body is None:

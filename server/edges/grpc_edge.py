@@ -35,23 +35,43 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 _HEALTH = f"/{Health.NAME}/Check"
+# For a handler to end that was cancelled.
+_END_SECONDS = 1.0
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
-def _unary(method: Unary) -> Handler:
+class Handlers:
+    """Handlers that run. When grpc.aio's server has stopped, those that it has cancelled have not heard of it yet."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def ended(self) -> None:
+        """Waits for all to end: at once, as they are cancelled, but never for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                while self.running:  # noqa: ASYNC110  # an event would cost every call
+                    await asyncio.sleep(0.01)
+
+
+def unary(method: Unary, handlers: Handlers) -> Handler:
+    """The method as grpc.aio calls it."""
     kind, call = method.request, method.call
 
     async def handle(data: bytes, context: Context) -> bytes | None:
+        handlers.running += 1
         try:
             return (await call(parsed(kind, data))).SerializeToString()
         except Exception as error:
             _fail(context, error)
             return None
+        finally:
+            handlers.running -= 1
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def streaming(method: Streaming) -> Handler:
+def streaming(method: Streaming, handlers: Handlers) -> Handler:
     """The method as grpc.aio calls it."""
 
     async def handle(_: object, context: Context) -> None:
@@ -66,6 +86,7 @@ def streaming(method: Streaming) -> Handler:
                 raise GoneError from error
 
         # What a TaskGroup raises keeps itself in a cycle (Python 3.11), and with its traceback the call.
+        handlers.running += 1
         try:
             await method.run(read, write)
         except asyncio.CancelledError as error:
@@ -75,6 +96,8 @@ def streaming(method: Streaming) -> Handler:
             if not isinstance(why, GoneError):
                 _fail(context, why)
             error.__traceback__ = None
+        finally:
+            handlers.running -= 1
 
     return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -111,6 +134,7 @@ class GrpcEdge:
     ) -> None:
         self._drain = config.drain.total_seconds()
         self._health = Health()
+        self._handlers = Handlers()
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 1),
@@ -124,8 +148,8 @@ class GrpcEdge:
         services: dict[str, dict[str, Handler]] = {}
         for path, method in methods_of(decisions, admin, self._health).items():
             _, service, name = path.split("/")
-            handler = _unary(method) if isinstance(method, Unary) else streaming(method)
-            services.setdefault(service, {})[name] = handler
+            make: Any = unary if isinstance(method, Unary) else streaming
+            services.setdefault(service, {})[name] = make(method, self._handlers)
         self._server.add_generic_rpc_handlers(
             grpc.method_handlers_generic_handler(name, methods)
             for name, methods in services.items()
@@ -160,6 +184,7 @@ class GrpcEdge:
         await self._own.close()
         self._health.stop()
         await self._server.stop(self._drain)
+        await self._handlers.ended()
 
 
 def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:

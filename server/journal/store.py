@@ -29,6 +29,9 @@ FORMAT = 1
 _READ_CHUNK = 512
 _READ_BYTES = 4 << 20
 
+# How long the writer waits for another program's lock on the file: all calls wait with it, for less than a call may take.
+_LOCK_SECONDS = 1.0
+
 # Of the table `records`.
 _Row = tuple[int, int, int | None, int, str, str, int, int, str, str, bytes]
 
@@ -145,7 +148,7 @@ class Store:
         self._position()
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db = sqlite3.connect(self._path, isolation_level=None, timeout=_LOCK_SECONDS)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA wal_autocheckpoint=0")

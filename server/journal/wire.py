@@ -37,13 +37,19 @@ def append_frame(
 
     Args:
         request: all but the records.
+
+    Raises:
+        FrameError: it is larger than the writer takes.
     """
     pieces = [request.SerializeToString()]
     for header, payload in records:
         head = field(_HEADER, header.SerializeToString())
         head += beginning(_PAYLOAD, len(payload))
         pieces += (beginning(_RECORDS, len(head) + len(payload)), head, payload)
-    pieces.insert(0, _LENGTH.pack(sum(map(len, pieces))))
+    size = sum(map(len, pieces))
+    if size > MAX_FRAME:
+        raise FrameError(f"{size} bytes; at most {MAX_FRAME} at a time")
+    pieces.insert(0, _LENGTH.pack(size))
     return b"".join(pieces)
 
 

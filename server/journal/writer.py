@@ -48,6 +48,10 @@ _MOST_WAITING = 100_000
 # for it: benchmarks/README.md, serve-01. Where a thousand come in a second that is some .3 ms. Who calls one at a time never waits.
 GATHER_SECONDS, GATHER_MOST = 0.00025, 0.003
 
+# Of an error code of SQLite's, the part that is there in all versions, and what a full disk and one that fails come to.
+_PRIMARY = 0xFF
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
 _Error = internal_pb2.JournalReply
 
 
@@ -98,6 +102,7 @@ class Writer:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping = False
         self._full = False
+        self._why: internal_pb2.JournalReply.Error = _Error.ERROR_FULL  # if so
         self._tick_at = time.monotonic() + TICK_SECONDS
 
     def stop(self, *_: object) -> None:
@@ -212,7 +217,7 @@ class Writer:
         stored = self._append([request.records for _, request in group])
         for i, (connection, request) in enumerate(group):
             if stored is None:
-                self._refuse(connection, request.id, _Error.ERROR_FULL)
+                self._refuse(connection, request.id, self._why)
                 continue
             reply = internal_pb2.JournalReply(id=request.id)
             for place in stored[i]:
@@ -249,6 +254,8 @@ class Writer:
             if not self._full:
                 log.error("cannot write the journal; refusing calls until it can", error=str(error))
             self._full = True
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+            self._why = _Error.ERROR_FULL if code in _NO_ROOM else _Error.ERROR_BUSY
             return None
         if self._full:
             log.info("the journal can be written again")

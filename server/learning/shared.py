@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rankd.v1 import log_pb2 as pb
-from server.journal.client import JournalFullError, JournalUnavailableError
+from server.journal.client import JournalError
 from server.learning.epochs import announce, config_record, epoch_record, in_force, record, wanted
 from server.learning.pieces import pieces_of
 from server.sections import microseconds
@@ -185,7 +185,7 @@ class SharedDuties:
         self._written[what] = time.monotonic()
         try:
             self._journal.append(records)
-        except (JournalFullError, JournalUnavailableError) as error:
+        except JournalError as error:
             log.error(
                 "cannot write into the log; trying again",
                 app=self._app.name,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from server.journal.client import JournalFullError, JournalMovedError
+from server.journal.client import JournalBusyError, JournalFullError, JournalMovedError
 from server.learning.epochs import announce, config_record, epoch_record, in_force, wanted
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SoleDuties:
             announce(self._app, settings, epoch)
         except JournalMovedError:
             pass  # a Tick came in between: fold it and try again
-        except JournalFullError as error:
+        except (JournalFullError, JournalBusyError) as error:
             log.error("cannot open an epoch", app=self._app.name, error=str(error))
             stop.wait(_RETRY_SECONDS)
         return True

@@ -13,7 +13,11 @@ from rankd.v1 import log_pb2 as pb
 from server.fold.envelope import EnvelopeError, seal, unseal
 from server.fold.records import LogError
 from server.fold.settings import FoldSettings
-from server.journal.client import JournalFullError, JournalUnavailableError
+from server.journal.client import (
+    JournalBusyError,
+    JournalFullError,
+    JournalUnavailableError,
+)
 from server.learning.artefacts import Artefacts
 from server.learning.checkpoints import Checkpoints
 from server.learning.pieces import pieces_of
@@ -203,7 +207,7 @@ class AdminService:
             acks = await self._journal.append(records)
         except JournalFullError as error:
             raise ResourceExhaustedError(str(error)) from error
-        except JournalUnavailableError as error:
+        except (JournalBusyError, JournalUnavailableError) as error:
             raise UnavailableError(f"{error}; retry") from error
         return api.PromotionReply(sequence=acks[-1].sequence, state_sha256=sha256)
 

@@ -15,7 +15,7 @@ from server.fold.wire_format import field, varints
 from server.serving.errors import AlreadyExistsError, InvalidArgumentError, ServiceError
 from server.serving.ids import new_id
 from server.serving.questions import tail
-from server.serving.validation import check_id, check_rank
+from server.serving.validation import check_groups, check_id, check_rank, check_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,6 +83,7 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
     event_id = request.event_id
     check_id("event_id", event_id, required=False)
     event_id = event_id or new_id()
+    check_groups(request)
     end = tail(request)
     found = known.find(end)
     if found is None:
@@ -169,6 +170,10 @@ def _complete(
 
 def _new(asked: Asked, served: Served, limits: Limits, known: Questions) -> bytes:
     """Decides a question that is read by itself, and remembers its shape."""
+    if asked.slots and served.model.slotwise:
+        eligible = len(asked.ids) - len(asked.request.excluded_ids)
+        named = bool(asked.request.slot_ids)
+        check_scores(len(asked.slots), eligible, named, limits)
     try:
         question = Question.of(asked.request, limits.magnitude)
     except FeatureError as error:

@@ -16,7 +16,14 @@ import structlog
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.journal.client import Answer, JournalFullError, JournalUnavailableError
+from server.journal.client import (
+    Answer,
+    JournalBusyError,
+    JournalError,
+    JournalFullError,
+    JournalTooLargeError,
+    JournalUnavailableError,
+)
 from server.serving.errors import (
     FieldError,
     InvalidArgumentError,
@@ -32,7 +39,7 @@ from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from server.config import Config
     from server.journal.client import JournalClient
@@ -100,7 +107,9 @@ class DecisionService:
         asked = check("", self.app_name(request.app), request, self._limits, self._questions)
         if self._lookup is not None:
             await self._find([asked], self._lookup)
-        if asked.stored is None:
+        if asked.stored is None and asked.slots:
+            await self._log([asked])  # it shares nothing with others, and may take long
+        elif asked.stored is None:
             call = _Call(asked, self._decision(asked), Answer())
             self._gathering.add(call)
             (ack,) = await self._acks([call.header], call.answer)
@@ -211,7 +220,8 @@ class DecisionService:
         retry_after = self._overload()
         if retry_after is not None:
             raise ResourceExhaustedError("calls wait for too long; retry later", retry_after)
-        if self._journal.in_flight + self._gathering.waiting >= self._max_in_flight:
+        waiting = self._journal.in_flight + self._gathering.waiting
+        if waiting >= self._max_in_flight or self._journal.behind:
             raise ResourceExhaustedError("too many calls in flight; retry later", _RETRY_SECONDS)
 
     async def _find(self, asked: list[Asked], lookup: DecisionLookup) -> None:
@@ -232,11 +242,11 @@ class DecisionService:
         """Decides and logs, unless the journal has a decision of the event; returns the headers of new ones."""
         if not asked:
             return []
-        headers, payloads = [], []
-        for first in range(0, len(asked), MOST):
-            if first:
+        headers: list[pb.Header] = []
+        payloads = []
+        for part in _turns(asked):
+            if headers:
                 await asyncio.sleep(0)  # let others have their turn
-            part = asked[first : first + MOST]
             headers += [self._decision(each) for each in part]
             found = complete(part, self.served, self._limits, self._questions)
             for each, payload in zip(part, found, strict=True):
@@ -252,7 +262,7 @@ class DecisionService:
         acks = await self._acks(headers, answer)
         for each, ack in zip(asked, acks, strict=True):
             each.logged(ack)
-        return [h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")]
+        return _new(headers, acks)
 
     def _gathered(self, calls: list[_Call]) -> None:
         """Decides and sends to the log what calls of their own have asked."""
@@ -333,8 +343,10 @@ class DecisionService:
     async def _acks(self, headers: list[pb.Header], answer: Answer) -> list[internal_pb2.Ack]:
         try:
             return await self._journal.wait(answer)
-        except JournalFullError as error:
+        except (JournalFullError, JournalTooLargeError) as error:
             raise ResourceExhaustedError(str(error)) from error
+        except JournalBusyError as error:  # nothing was logged
+            raise UnavailableError(f"{error}; retry") from error
         except JournalUnavailableError as error:
             self._tasks.create_task(self._tell_lost(headers, answer))
             raise UnavailableError(f"{error}; retry") from error
@@ -349,18 +361,19 @@ class DecisionService:
         read both, one after the other, when it comes back.
         """
         try:
-            acks = await self._journal.wait(answer)
-            headers = [
-                h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")
-            ]
-        except JournalUnavailableError:
-            pass
-        except Exception:
-            # Nothing was logged, for whatever reason: a caller who had stayed would have been told.
-            return
+            try:
+                acks = await self._journal.wait(answer)
+            except JournalUnavailableError:
+                pass
+            except Exception:
+                # Nothing was logged, for whatever reason: a caller who had stayed would have been told.
+                return
+            else:
+                headers = _new(headers, acks)
+            await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)
         finally:
+            # Not before: a retry's decision, made anew, is not to be found undelivered because this one was not sent.
             answer.drop()
-        await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)
 
     async def _undelivered(self, decisions: Iterable[pb.Header]) -> None:
         """Says in the log that nobody was shown these decisions."""
@@ -369,8 +382,25 @@ class DecisionService:
             return
         try:
             await self._journal.append(lost)
-        except (JournalFullError, JournalUnavailableError) as error:
+        except JournalError as error:
             log.warning("could not log that a reply was not delivered", error=str(error))
+
+
+def _turns(asked: list[Asked]) -> Iterator[list[Asked]]:
+    """What is decided in one turn of the event loop each: many, or one with slots, which may take as long as many."""
+    turn: list[Asked] = []
+    for each in asked:
+        turn.append(each)
+        if each.slots or len(turn) == MOST:
+            yield turn
+            turn = []
+    if turn:
+        yield turn
+
+
+def _new(headers: list[pb.Header], acks: list[internal_pb2.Ack]) -> list[pb.Header]:
+    """Those of decisions that were not in the log before."""
+    return [h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")]
 
 
 def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:

@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -284,3 +285,11 @@ def test_compressed_messages_that_are_none(service: Service) -> None:
 def test_a_timeout_that_is_none(service: Service) -> None:
     for timeout in ("soon", "1", "S", "123456789S"):
         assert grpc_call(service, frame(GOOD), **{"grpc-timeout": timeout})["grpc-status"] == "13"
+
+
+def test_a_call_whose_body_never_comes_has_its_deadline(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=CALL) as caller:
+        head = (f"POST {RANK} HTTP/1.1", "host: here", "content-type: application/grpc")
+        rest = ("transfer-encoding: chunked", "grpc-timeout: 200m", "", "")
+        caller.sendall("\r\n".join(head + rest).encode())
+        assert b"grpc-status: 4" in caller.recv(4096)

@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from rankd.v1 import decisions_pb2 as api
-from server.edges.grpc_edge import streaming
+from server.edges.grpc_edge import Handlers, streaming
 from server.edges.health import Health
 from server.edges.methods import DECISIONS, Streaming, methods_of
 from tests.server.harness import CALL
@@ -52,7 +52,7 @@ def test_its_decision_is_said_to_be_lost() -> None:
     anything: Any = service
     method = methods_of(anything, anything, Health())[f"/{DECISIONS}/RankStream"]
     assert isinstance(method, Streaming)
-    handler: Any = streaming(method)
+    handler: Any = streaming(method, Handlers())
 
     async def call() -> None:
         async with asyncio.timeout(CALL):
