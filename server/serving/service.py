@@ -11,19 +11,11 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
-from server.journal.client import (
-    Answer,
-    JournalBusyError,
-    JournalError,
-    JournalFullError,
-    JournalTooLargeError,
-    JournalUnavailableError,
-)
+from server.journal.client import Answer
+from server.serving.appends import Appends, activation, new
 from server.serving.errors import (
     FieldError,
     InvalidArgumentError,
@@ -39,14 +31,12 @@ from server.serving.ranking import Asked, check, complete, to_reply
 from server.serving.validation import check_id, check_reward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from server.config import Config
     from server.journal.client import JournalClient
     from server.serving.lookup import DecisionLookup
     from server.serving.models import Models, Served
-
-log = structlog.get_logger("service")
 
 # Requests of a batch that are checked between two turns of the event loop: how long others may have to wait.
 _TURN = 64
@@ -90,7 +80,7 @@ class DecisionService:
         self._apps = set(config.apps)
         self._models = models
         self._journal = journal
-        self._tasks = tasks
+        self._appends = Appends(journal, tasks)
         self._clock_us = clock_us
         self._lookup = lookup
         self._overload = overload
@@ -112,10 +102,10 @@ class DecisionService:
         elif asked.stored is None:
             call = _Call(asked, self._decision(asked), Answer())
             self._gathering.add(call)
-            (ack,) = await self._acks([call.header], call.answer)
+            (ack,) = await self._appends.acks([call.header], call.answer)
             asked.logged(ack)
         if asked.redelivered:
-            await self._append([self._redelivered(asked)])
+            await self._appends.append([self._redelivered(asked)])
         reply = to_reply(asked)
         if isinstance(reply, ServiceError):
             raise reply
@@ -149,9 +139,9 @@ class DecisionService:
         again = [self._redelivered(each) for each in asked if each.redelivered]
         if again:
             try:
-                await self._append(again)
+                await self._appends.append(again)
             except (ServiceError, asyncio.CancelledError):
-                self._tasks.create_task(self._undelivered(fresh))
+                self._appends.undelivered(fresh)
                 raise
         return [to_reply(each) for each in asked]
 
@@ -170,7 +160,7 @@ class DecisionService:
                 if len(requests) == 1:
                     raise
                 raise error.within(f"rewards[{i}]") from error
-        return [ack.sequence for ack in await self._append(records)]
+        return [ack.sequence for ack in await self._appends.append(records)]
 
     async def activate(self, request: api.ActivateRequest) -> int:
         """Logs that a deferred decision was shown; returns the record's place in the log."""
@@ -178,13 +168,13 @@ class DecisionService:
         app = self.app_name(request.app)
         check_id("event_id", request.event_id)
         header = self._header(app, pb.KIND_ACTIVATION, request.event_id)
-        (ack,) = await self._append([_activation(header, pb.Activation.CAUSE_CLIENT)])
+        (ack,) = await self._appends.append([activation(header, pb.Activation.CAUSE_CLIENT)])
         return ack.sequence
 
     def lost(self, app: str, event_id: str) -> None:
         """Takes note that a reply to Rank could not be handed over: its decision was shown to nobody."""
         header = self._header(self.app_name(app), pb.KIND_DECISION, event_id)
-        self._tasks.create_task(self._undelivered([header]))
+        self._appends.undelivered([header])
 
     def app_name(self, name: str) -> str:
         """The app that a request means.
@@ -259,10 +249,10 @@ class DecisionService:
         records = list(zip(headers, payloads, strict=True))
         self._tell_others(asked, records, answer)
         self._journal.send_all([(answer, records)])
-        acks = await self._acks(headers, answer)
+        acks = await self._appends.acks(headers, answer)
         for each, ack in zip(asked, acks, strict=True):
             each.logged(ack)
-        return _new(headers, acks)
+        return new(headers, acks)
 
     def _gathered(self, calls: list[_Call]) -> None:
         """Decides and sends to the log what calls of their own have asked."""
@@ -335,55 +325,7 @@ class DecisionService:
         return pb.Header(app=app, kind=kind, event_id=event_id, origin_time_us=self._clock_us())
 
     def _redelivered(self, asked: Asked) -> pb.Record:
-        return _activation(self._decision(asked), pb.Activation.CAUSE_REDELIVERED)
-
-    async def _append(self, records: list[pb.Record]) -> list[internal_pb2.Ack]:
-        return await self._acks([record.header for record in records], self._journal.send(records))
-
-    async def _acks(self, headers: list[pb.Header], answer: Answer) -> list[internal_pb2.Ack]:
-        try:
-            return await self._journal.wait(answer)
-        except (JournalFullError, JournalTooLargeError) as error:
-            raise ResourceExhaustedError(str(error)) from error
-        except JournalBusyError as error:  # nothing was logged
-            raise UnavailableError(f"{error}; retry") from error
-        except JournalUnavailableError as error:
-            self._tasks.create_task(self._tell_lost(headers, answer))
-            raise UnavailableError(f"{error}; retry") from error
-        except asyncio.CancelledError:
-            self._tasks.create_task(self._tell_lost(headers, answer))
-            raise
-
-    async def _tell_lost(self, headers: list[pb.Header], answer: Answer) -> None:
-        """The caller has gone before the journal answered: decisions that it made have been shown to nobody.
-
-        Those that were in the log before may well have been. Where the journal keeps silent nobody can know; it will
-        read both, one after the other, when it comes back.
-        """
-        try:
-            try:
-                acks = await self._journal.wait(answer)
-            except JournalUnavailableError:
-                pass
-            except Exception:
-                # Nothing was logged, for whatever reason: a caller who had stayed would have been told.
-                return
-            else:
-                headers = _new(headers, acks)
-            await self._undelivered(h for h in headers if h.kind == pb.KIND_DECISION)
-        finally:
-            # Not before: a retry's decision, made anew, is not to be found undelivered because this one was not sent.
-            answer.drop()
-
-    async def _undelivered(self, decisions: Iterable[pb.Header]) -> None:
-        """Says in the log that nobody was shown these decisions."""
-        lost = [_activation(header, pb.Activation.CAUSE_UNDELIVERED) for header in decisions]
-        if not lost:
-            return
-        try:
-            await self._journal.append(lost)
-        except JournalError as error:
-            log.warning("could not log that a reply was not delivered", error=str(error))
+        return activation(self._decision(asked), pb.Activation.CAUSE_REDELIVERED)
 
 
 def _turns(asked: list[Asked]) -> Iterator[list[Asked]]:
@@ -396,15 +338,3 @@ def _turns(asked: list[Asked]) -> Iterator[list[Asked]]:
             turn = []
     if turn:
         yield turn
-
-
-def _new(headers: list[pb.Header], acks: list[internal_pb2.Ack]) -> list[pb.Header]:
-    """Those of decisions that were not in the log before."""
-    return [h for h, ack in zip(headers, acks, strict=True) if not ack.HasField("stored")]
-
-
-def _activation(header: pb.Header, cause: pb.Activation.Cause) -> pb.Record:
-    record = pb.Record(payload=pb.Activation(cause=cause).SerializeToString())
-    record.header.CopyFrom(header)
-    record.header.kind = pb.KIND_ACTIVATION
-    return record
