@@ -54,6 +54,7 @@ class TrainedAsServed:
         self._log = log
         self._changes = dict(changes or {})
         self._model: Model | None = None
+        self._mixture = ""
         self._loaded: Model | None = None  # None: something was learned since
         self._epoch = -1
         self._reloaded_at = 0
@@ -84,7 +85,7 @@ class TrainedAsServed:
         if boundary > self._reloaded_at:
             model = self._model = model.reload()
             self._reloaded_at = boundary
-        model.learn([matured.decision.interaction(matured.reward)])
+        model.learn([matured.decision.interaction(matured.reward, self._mixture)])
         self._loaded = None
 
     @property
@@ -97,7 +98,7 @@ class TrainedAsServed:
         if self._model is None or self._epoch != self._log.epoch:
             spec = self._spec()
             self._model = spec.build() if self._model is None else spec.load(self._model.state())
-            self._epoch, self._loaded = self._log.epoch, None
+            self._epoch, self._loaded, self._mixture = self._log.epoch, None, spec.mixture
         return self._model
 
     def _spec(self) -> ModelSpec:
