@@ -119,9 +119,8 @@ class ModelSpec:
             PolicyError: the policy's settings are wrong.
         """
         name = mixture(self.policy)
-        return (
-            f"{name} {self.standardise}" if name else ""
-        )  # they play by the features that they see
+        # Bases play by the features that they see.
+        return f"{name} {self.standardise}" if name else ""
 
     def _monitor(self) -> Monitor | None:
         if self.drift is None:
