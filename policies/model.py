@@ -22,7 +22,7 @@ from policies.features import NO_FEATURES
 from policies.new_actions import NewActions, new_actions_settings
 from policies.pack import pack, unpack
 from policies.policy import PolicyError
-from policies.registry import create, libraries, restore, settings_of
+from policies.registry import create, libraries, mixture, restore, settings_of
 from policies.standardise import Standardiser, kernel
 from policies.sums import totals
 from policies.types import ActionSet, Interaction, Scored, in_order
@@ -110,6 +110,17 @@ class ModelSpec:
         """ "name==version" of everything whose version can change the arithmetic, sorted."""
         more = drift_settings(self.drift).libraries if self.drift is not None else ()
         return sorted({*libraries(self.policy), *(f"{name}=={version(name)}" for name in more)})
+
+    @property
+    def mixture(self) -> str:
+        """Names what each of `Scored.bases` is of: models whose mixtures are equal may learn from each other's. "" if none are mixed.
+
+        Raises:
+            PolicyError: the policy's settings are wrong.
+        """
+        name = mixture(self.policy)
+        # Bases play by the features that they see.
+        return f"{name} {self.standardise}" if name else ""
 
     def _monitor(self) -> Monitor | None:
         if self.drift is None:

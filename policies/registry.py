@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points, version
@@ -117,6 +118,29 @@ def same_shape(before: Mapping[str, object], after: Mapping[str, object]) -> boo
         return False
     ours, theirs = _inner(cls, old), _inner(cls, new)
     return len(ours) == len(theirs) and all(map(same_shape, ours, theirs))
+
+
+def mixture(config: Mapping[str, object]) -> str:
+    """Names what each of `Scored.bases` is of: equal where the same policies are mixed in the same order. "" of a policy that mixes none.
+
+    Raises:
+        PolicyError: see `settings_of`.
+    """
+    cls, _ = settings_of(config)
+    if not _nested(cls):
+        return ""
+    said = _written_out(config)
+    shape = {name: said[name] for name in ("type", *cls.structural)}
+    return json.dumps(shape, sort_keys=True, separators=(",", ":"))
+
+
+def _written_out(config: Mapping[str, object]) -> dict[str, object]:
+    """The configuration with every default in it, also within."""
+    cls, settings = settings_of(config)
+    said = {"type": cls.name, **settings.model_dump(mode="json")}
+    if _nested(cls):
+        said[_nested(cls)] = [_written_out(inner) for inner in _inner(cls, settings)]
+    return said
 
 
 def libraries(config: Mapping[str, object]) -> list[str]:

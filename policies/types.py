@@ -113,8 +113,8 @@ class Interaction:
     chosen: int  # index into actions
     pmf: NDArray[np.float64]  # [K] as it was played
     reward: float  # finite
-    # [B] of a policy that mixes others: what each of them had given the chosen action when it was drawn. None where
-    # that is not known, as in logs of other policies.
+    # [B] of a policy that mixes others: what each of its own had given the chosen action when it was drawn. None where
+    # that is not known, as in logs of other policies and of other mixtures (`ModelSpec.mixture`): columns have no names.
     bases: NDArray[np.float64] | None = None
 
     @property

@@ -61,6 +61,10 @@ class Player(Protocol):
     def name(self) -> str:
         """As the caller spelled it, for reports."""
 
+    @property
+    def mixture(self) -> str:
+        """What the bases are that it mixes, if it does: see `ModelSpec.mixture`."""
+
     def score(self, decision: Decided) -> Scored:
         """What it answers."""
 
@@ -251,7 +255,8 @@ class _Run:
         if asked.played is not None:
             pmf, bases = asked.played
             at = min(float(pmf[event.decision.chosen]), 1.0)
-            live = replace(event.decision, pmf=pmf, propensity=at, bases=bases)
+            own = self._target.mixture
+            live = replace(event.decision, pmf=pmf, propensity=at, bases=bases, mixture=own)
             self._target.learn(Matured(live, event.reward))
         value = asked.row.value + asked.weight * (event.reward - asked.q)
         self._rows.append(asked.row._replace(reward=event.reward, value=value))

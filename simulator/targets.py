@@ -58,6 +58,12 @@ class Trained:
         self.name = name
         self._model = spec.build()
         self._salt = salt
+        self._mixture = spec.mixture
+
+    @property
+    def mixture(self) -> str:
+        """What the bases are that it mixes, if it does: see `ModelSpec.mixture`."""
+        return self._mixture
 
     @property
     def model(self) -> Model:
@@ -74,7 +80,7 @@ class Trained:
         return self._model.pmf(decision.context, decision.actions, bits).pmf
 
     def learn(self, matured: Matured) -> None:
-        self._model.learn([matured.decision.interaction(matured.reward)])
+        self._model.learn([matured.decision.interaction(matured.reward, self._mixture)])
 
 
 class Frozen(Trained):
@@ -92,6 +98,7 @@ class Frozen(Trained):
         self.name = name
         self._model = model
         self._salt = salt
+        self._mixture = model.spec.mixture
 
     def learn(self, matured: Matured) -> None:
         """Nothing."""

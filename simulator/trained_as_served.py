@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from policies import ModelSpec
+    from policies import ModelSpec, Scored
     from policies.model import Model
     from simulator.logs.events import Decided, Matured
     from simulator.logs.served import ServedLog
@@ -54,10 +54,11 @@ class TrainedAsServed:
         self._log = log
         self._changes = dict(changes or {})
         self._model: Model | None = None
+        self._mixture = ""
         self._loaded: Model | None = None  # None: something was learned since
         self._epoch = -1
         self._reloaded_at = 0
-        self._first: tuple[str, tuple[str, ...], NDArray[np.float64]] | None = None
+        self._first: tuple[str, tuple[str, ...], Scored] | None = None
 
     @property
     def model(self) -> Model:
@@ -72,9 +73,9 @@ class TrainedAsServed:
         if decision.slot and not model.slotwise:
             return self._rest(decision)
         bits = seed(self._salt, Purpose.POLICY, decision.slot, record.event_id)
-        pmf = self._loaded.pmf(decision.context, decision.actions, bits).pmf
-        self._first = decision.key, decision.actions.ids, pmf
-        return pmf
+        scored = self._loaded.pmf(decision.context, decision.actions, bits)
+        self._first = decision.key, decision.actions.ids, scored
+        return scored.pmf
 
     def learn(self, matured: Matured) -> None:
         model = self._current()
@@ -84,7 +85,7 @@ class TrainedAsServed:
         if boundary > self._reloaded_at:
             model = self._model = model.reload()
             self._reloaded_at = boundary
-        model.learn([matured.decision.interaction(matured.reward)])
+        model.learn([matured.decision.interaction(matured.reward, self._mixture)])
         self._loaded = None
 
     @property
@@ -97,7 +98,7 @@ class TrainedAsServed:
         if self._model is None or self._epoch != self._log.epoch:
             spec = self._spec()
             self._model = spec.build() if self._model is None else spec.load(self._model.state())
-            self._epoch, self._loaded = self._log.epoch, None
+            self._epoch, self._loaded, self._mixture = self._log.epoch, None, spec.mixture
         return self._model
 
     def _spec(self) -> ModelSpec:
@@ -114,11 +115,16 @@ class TrainedAsServed:
         return spec
 
     def _rest(self, decision: Decided) -> NDArray[np.float64]:
-        """What the slots before left of the first one's pmf."""
+        """What the slots before left of the first one's pmf; the best action, if they left nothing: see `server.fold.decide`."""
         assert self._first is not None
-        key, ids, pmf = self._first
+        key, ids, scored = self._first
         assert key == decision.key
         index = {name: k for k, name in enumerate(ids)}
-        left = pmf[[index[name] for name in decision.actions.ids]]
+        kept = [index[name] for name in decision.actions.ids]
+        left = scored.pmf[kept]
         mass = float(np.add.accumulate(left)[-1])
-        return left / mass if mass > 0 else np.full(len(left), 1.0 / len(left))
+        if mass > 0:
+            return left / mass
+        best = np.zeros(len(left))
+        best[np.argmax(scored.scores[kept])] = 1.0
+        return best

@@ -90,6 +90,7 @@ class VwLive(VwDsjson):
     """
 
     estimand = ONLINE
+    mixture = ""  # it mixes no policies
 
     def __init__(self, name: str, args: str, salt: bytes = b"online") -> None:
         super().__init__(name, args)

@@ -116,6 +116,7 @@ class Auto(Policy):
     """
 
     name = "auto"
+    version = 2  # 1 was given what other bases had given, where as many were mixed
     about = About(
         paper="Auer, Cesa-Bianchi, Freund & Schapire 2002, The Nonstochastic Multiarmed Bandit Problem (EXP4); Breiman 1996, "
         "Stacked Regressions",
@@ -184,7 +185,7 @@ class Auto(Policy):
         k, now = interaction.chosen, self._current()
         given = interaction.bases
         if given is None or len(given) != len(now):
-            # Another policy's log: what the bases would give now. No seed is known, so it is 0.
+            # Of another policy, or another mixture: what the bases would give now. No seed is known, so it is 0.
             given = self._ask(interaction.context, interaction.actions, 0)[0][:, k]
         reward, discount = interaction.reward / self._scale, self._settings.discount
         if self._stack:

@@ -73,7 +73,7 @@ class Ack(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., node: _Optional[str] = ..., stored: _Optional[bytes] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("app", "version", "epoch", "config_json", "libraries", "policy", "joiner", "oldest_needed", "pinned", "changed_at", "proposed_json", "report_json", "clock_us", "order_time_us", "streams", "watermark_us", "lease", "lease_renewed_us", "merge_state", "joiner_parts")
+    __slots__ = ("app", "version", "epoch", "config_json", "libraries", "policy", "joiner", "oldest_needed", "pinned", "changed_at", "proposed_json", "report_json", "clock_us", "order_time_us", "streams", "watermark_us", "lease", "lease_renewed_us", "merge_state", "joiner_parts", "bases_since")
     APP_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Checkpoint(_message.Message):
     LEASE_RENEWED_US_FIELD_NUMBER: _ClassVar[int]
     MERGE_STATE_FIELD_NUMBER: _ClassVar[int]
     JOINER_PARTS_FIELD_NUMBER: _ClassVar[int]
+    BASES_SINCE_FIELD_NUMBER: _ClassVar[int]
     app: str
     version: int
     epoch: int
@@ -114,7 +115,8 @@ class Checkpoint(_message.Message):
     lease_renewed_us: int
     merge_state: bytes
     joiner_parts: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, app: _Optional[str] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., config_json: _Optional[str] = ..., libraries: _Optional[_Iterable[str]] = ..., policy: _Optional[bytes] = ..., joiner: _Optional[bytes] = ..., oldest_needed: _Optional[int] = ..., pinned: _Optional[_Union[_log_pb2.Promotion, _Mapping]] = ..., changed_at: _Optional[int] = ..., proposed_json: _Optional[_Iterable[str]] = ..., report_json: _Optional[str] = ..., clock_us: _Optional[int] = ..., order_time_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., watermark_us: _Optional[int] = ..., lease: _Optional[_Union[_log_pb2.Lease, _Mapping]] = ..., lease_renewed_us: _Optional[int] = ..., merge_state: _Optional[bytes] = ..., joiner_parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    bases_since: int
+    def __init__(self, app: _Optional[str] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., config_json: _Optional[str] = ..., libraries: _Optional[_Iterable[str]] = ..., policy: _Optional[bytes] = ..., joiner: _Optional[bytes] = ..., oldest_needed: _Optional[int] = ..., pinned: _Optional[_Union[_log_pb2.Promotion, _Mapping]] = ..., changed_at: _Optional[int] = ..., proposed_json: _Optional[_Iterable[str]] = ..., report_json: _Optional[str] = ..., clock_us: _Optional[int] = ..., order_time_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., watermark_us: _Optional[int] = ..., lease: _Optional[_Union[_log_pb2.Lease, _Mapping]] = ..., lease_renewed_us: _Optional[int] = ..., merge_state: _Optional[bytes] = ..., joiner_parts: _Optional[_Iterable[bytes]] = ..., bases_since: _Optional[int] = ...) -> None: ...
 
 class Stream(_message.Message):
     __slots__ = ("folder", "partition", "heard_us")

@@ -7,6 +7,7 @@ libraries whose models come back from disk slightly changed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ class AppFold:
         self.version = 0
         self.epoch = 0
         self.changed_at = 0  # version at which the policy last changed
+        self.bases_since = 0  # the epoch since which logged bases are those that are mixed now
         self.settings: FoldSettings | None = None
         self.libraries: list[str] = []
         self.model: Model | None = None
@@ -194,6 +196,8 @@ class AppFold:
             payload = self._recent.pop(joined.at, None) or self._read(joined.at).payload
             try:
                 learned, facts = self._shapes.read(payload, joined.rewards)
+                if facts.epoch < self.bases_since:
+                    learned = [replace(each, bases=None) for each in learned]
                 self.model.learn(learned)
                 if 0 in joined.rewards:
                     self.report.add(facts, joined.rewards[0])
@@ -257,6 +261,9 @@ class AppFold:
             raise LogError(f"record {record.sequence}: epoch {epoch.number} after {self.epoch}")
         model = self._starting_model(epoch, settings, record)
         self.epoch, self.settings, self.model = self.epoch + 1, settings, model
+        # Checkpoints of rankd before `bases_since` lack it, and are followed by other libraries: Auto's version is one.
+        if epoch.start == pb.Epoch.START_FRESH or self.libraries != list(epoch.libraries):
+            self.bases_since = self.epoch
         self.libraries = list(epoch.libraries)
         self.pinned = None  # a pin holds within its epoch
         self._proposed.clear()
@@ -343,6 +350,7 @@ class AppFold:
             version=self.version,
             epoch=self.epoch,
             changed_at=self.changed_at,
+            bases_since=self.bases_since,
             config_json=self.settings.canonical(),
             libraries=self.libraries,
             policy=self.model.state(),
@@ -382,6 +390,7 @@ class AppFold:
         self.version, self.epoch = checkpoint.version, checkpoint.epoch
         self._reloaded_at = checkpoint.version
         self.changed_at = checkpoint.changed_at
+        self.bases_since = checkpoint.bases_since
         self.libraries = list(checkpoint.libraries)
         self.clock = LogClock(settings.clock_cap_us, checkpoint.clock_us, checkpoint.order_time_us)
         if checkpoint.streams or checkpoint.watermark_us:

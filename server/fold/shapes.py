@@ -33,12 +33,13 @@ _PMF, _RANKING, _PROBABILITIES, _LAST = 7, 8, 9, 10
 
 
 class Facts(NamedTuple):
-    """What the running sums in `report` are made of: a decision's first slot."""
+    """What the fold needs of a decision besides what it teaches: the running sums in `report` are made of its first slot."""
 
     pmf: Sequence[float]  # [K]
     chosen: int
     baseline: int  # the first eligible action
     preferred: int
+    epoch: int  # of the model that decided
 
 
 class Shape(QuestionShape):
@@ -70,7 +71,7 @@ class Shape(QuestionShape):
         pmf = self._pmf.unpack_from(payload, self._pmf_at)
         chosen = payload[self._ranking_at]
         rest = pb.Decision.FromString(payload[self._end :])
-        facts = Facts(pmf, chosen, self._baseline, rest.preferred)
+        facts = Facts(pmf, chosen, self._baseline, rest.preferred, rest.epoch)
         if 0 not in rewards:
             return [], facts
         at = self._at.get(chosen)
@@ -137,7 +138,8 @@ def facts_of(decision: pb.Decision) -> Facts:
     """What there is to report of a decision."""
     excluded = set(decision.excluded_ids)
     baseline = next(k for k, name in enumerate(decision.action_ids) if name not in excluded)
-    return Facts(list(decision.pmf), decision.ranking[0], baseline, decision.preferred)
+    pmf, chosen = list(decision.pmf), decision.ranking[0]
+    return Facts(pmf, chosen, baseline, decision.preferred, decision.epoch)
 
 
 def _found(payload: bytes, decision: pb.Decision) -> Found | None:

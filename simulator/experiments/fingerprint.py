@@ -68,6 +68,7 @@ def survey(log: Log, progress: Callable[[int], None] | None = None) -> Survey:
             if event.bases is not None:
                 print_.text("bases")  # or they could be another's pmf
                 print_.array(event.bases)
+                print_.text(event.mixture)
             if isinstance(event.raw, (str, dict)):  # what policies with a parser of their own read
                 print_.text(str(event.raw))
             if progress is not None:

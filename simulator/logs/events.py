@@ -82,6 +82,8 @@ class Decided:
     )
     # Names the decision whose slot this is, where `key` names the slot alone, as in exports; "" where `key` does.
     slate: str = ""
+    # What `bases` are of: ModelSpec.mixture of the model that decided; "" where the log does not say.
+    mixture: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.actions)
@@ -115,13 +117,18 @@ class Decided:
         """Names the decision: all of its slots have it."""
         return self.slate or self.key
 
-    def interaction(self, reward: float) -> Interaction:
-        """What a policy learns from. Where the log has no pmf, it is NaN but at the chosen action."""
+    def interaction(self, reward: float, mixture: str = "") -> Interaction:
+        """What a policy learns from. Where the log has no pmf, it is NaN but at the chosen action.
+
+        Args:
+            mixture: of the model that learns (`ModelSpec.mixture`), to which other mixtures' bases mean nothing.
+        """
         pmf = self.pmf
         if pmf is None:
             pmf = np.full(len(self.actions), np.nan)
             pmf[self.chosen] = self.propensity
-        return Interaction(self.context, self.actions, self.chosen, pmf, reward, self.bases)
+        bases = self.bases if mixture and mixture == self.mixture else None
+        return Interaction(self.context, self.actions, self.chosen, pmf, reward, bases)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
+from policies import PolicyError
 from rankd.v1 import log_pb2 as pb
 from server.exports.jsonl import ExportSource
 from server.fold.decide import PLACKETT_LUCE
@@ -21,8 +22,9 @@ from server.fold.settings import FoldSettings
 from simulator.logs.events import Decided, LogFormatError, Matured, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from server.fold.joiner import Joined
     from server.fold.records import LogRecord
     from server.fold.verify import LogSource
     from simulator.logs.events import Event
@@ -143,7 +145,93 @@ def _refused(name: str, error: LogError) -> LogFormatError:
     return LogFormatError(text if text.startswith(name) else f"{name}: {text}")
 
 
-class _Replay(JoinFold):
+class EventFold(JoinFold):
+    """The joining fold, which also makes events of records."""
+
+    def __init__(self, source: LogSource, app: str) -> None:
+        self._by_epoch: dict[int, FoldSettings] = {}
+        self._mixtures: dict[int, str] = {}  # by epoch, of those that were asked for
+        super().__init__(source, app)
+        self.base = self.version
+        self._note_epoch()
+
+    def decisions(self, record: LogRecord) -> list[Decided]:
+        """The slots of a Decision record.
+
+        Raises:
+            LogError: rankd never wrote it so.
+        """
+        slots = range(len(record.decision().slot_probabilities))
+        return [event.decision for event in self._matured(record, dict.fromkeys(slots, 0.0))]
+
+    def final(self, joined: Joined) -> Iterator[Event]:
+        """The slots of a decision that is final, after the decision itself if that was made before the log begins.
+
+        Raises:
+            LogError: rankd never wrote it so.
+        """
+        record = self._source.read(joined.at)
+        if record.sequence <= self.base:
+            yield from self.decisions(record)
+        yield from self._matured(record, joined.rewards)
+
+    def _open_epoch(self, epoch: pb.Epoch, record: LogRecord) -> None:
+        super()._open_epoch(epoch, record)
+        self._note_epoch()
+
+    def _note_epoch(self) -> None:
+        if self.settings is not None:
+            self._by_epoch[self.epoch] = self.settings
+
+    def _mixture(self, epoch: int) -> str:
+        """What was mixed in that epoch; "" where the log does not reach back to it, or its policy is not known here."""
+        settings = self._by_epoch.get(epoch)
+        if settings is None:
+            return ""
+        if epoch not in self._mixtures:
+            try:
+                self._mixtures[epoch] = settings.spec().mixture
+            except PolicyError:
+                self._mixtures[epoch] = ""
+        return self._mixtures[epoch]
+
+    def _matured(self, record: LogRecord, rewards: dict[int, float]) -> list[Matured]:
+        """The slots of a Decision record that have a reward (slot number -> reward), in slot order."""
+        try:
+            decision = record.decision()
+            if (
+                not min(decision.pmf, default=0.0) >= 0.0
+            ):  # what has no mass would pass for a baseline's turn
+                raise ValueError(f"a probability is {min(decision.pmf)}: must be >= 0")
+            one_pmf = decision.sampler == PLACKETT_LUCE
+            mixture = self._mixture(decision.epoch) if decision.base_probabilities else ""
+            found = zip(sorted(rewards), interactions(decision, rewards), strict=True)
+            return [
+                Matured(
+                    Decided(
+                        record.decision_id,
+                        slot,
+                        one.context,
+                        one.actions,
+                        one.chosen,
+                        one.pmf,
+                        one.propensity,
+                        one.bases,
+                        record,
+                        one_pmf=one_pmf,
+                        at=record.sequence,
+                        time_us=record.log_time_us,
+                        mixture=mixture,
+                    ),
+                    one.reward,
+                )
+                for slot, one in found
+            ]
+        except (ValueError, IndexError) as error:
+            raise LogError(f"decision {record.sequence} cannot be read: {error}") from error
+
+
+class _Replay(EventFold):
     """The joining fold, which also hands out decisions when they come."""
 
     deadline = 0
@@ -151,16 +239,15 @@ class _Replay(JoinFold):
 
     def events(self) -> Iterator[Event]:
         """To be iterated once. Raises LogError: the log cannot be read on."""
-        base = self.version
-        for record in self._source.records(base):
+        for record in self._source.records(self.base):
             due = self.clock.due_us
             self.step(record)
             closed, self._closed = self._closed, []
             if record.kind == pb.KIND_DECISION and record.app == self.app:
                 self._opened()
-                yield from decisions(record)
+                yield from self.decisions(record)
             for joined in closed:
-                yield from final(self._source.read(joined.at), joined.rewards, base)
+                yield from self.final(joined)
             # These two close no window: see AppFold.step. Any other closes those that were due before it, or more.
             if record.app in ("", self.app) and record.kind not in (pb.KIND_CONFIG, pb.KIND_EPOCH):
                 self.closed_to = due
@@ -171,58 +258,3 @@ class _Replay(JoinFold):
             rules = self.joiner.rules
             ends = self.clock.now_us + rules.wait_us + rules.lateness_us
             self.deadline = max(self.deadline, ends)
-
-
-def final(record: LogRecord, rewards: Mapping[int, float], base: int) -> Iterator[Event]:
-    """The slots of a Decision record with their rewards, after the decision itself if that was made before the log begins (`base`)."""
-    if record.sequence <= base:
-        yield from decisions(record)
-    yield from matured(record, rewards)
-
-
-def decisions(record: LogRecord) -> list[Decided]:
-    """The slots of a Decision record.
-
-    Raises:
-        LogError: rankd never wrote it so.
-    """
-    slots = range(len(record.decision().slot_probabilities))
-    return [event.decision for event in matured(record, dict.fromkeys(slots, 0.0))]
-
-
-def matured(record: LogRecord, rewards: Mapping[int, float]) -> list[Matured]:
-    """The slots of a Decision record that have a reward (slot number -> reward), in slot order.
-
-    Raises:
-        LogError: rankd never wrote it so.
-    """
-    try:
-        decision = record.decision()
-        if (
-            not min(decision.pmf, default=0.0) >= 0.0
-        ):  # what has no mass would pass for a baseline's turn
-            raise ValueError(f"a probability is {min(decision.pmf)}: must be >= 0")
-        one_pmf = decision.sampler == PLACKETT_LUCE
-        found = zip(sorted(rewards), interactions(decision, rewards), strict=True)
-        return [
-            Matured(
-                Decided(
-                    record.decision_id,
-                    slot,
-                    one.context,
-                    one.actions,
-                    one.chosen,
-                    one.pmf,
-                    one.propensity,
-                    one.bases,
-                    record,
-                    one_pmf=one_pmf,
-                    at=record.sequence,
-                    time_us=record.log_time_us,
-                ),
-                one.reward,
-            )
-            for slot, one in found
-        ]
-    except (ValueError, IndexError) as error:
-        raise LogError(f"decision {record.sequence} cannot be read: {error}") from error

@@ -12,10 +12,9 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from rankd.v1 import log_pb2 as pb
-from server.fold.joined import JoinFold
 from server.fold.records import LogError
 from simulator.logs.events import LogFormatError, Matured
-from simulator.logs.rankd_log import RankdLog, decisions, final
+from simulator.logs.rankd_log import EventFold, RankdLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +61,7 @@ class ServedLog(RankdLog):
             self._count(fold)
 
     def _events(self, fold: _Fold) -> Iterator[Event]:
-        base = fold.version
+        base = fold.base
         made_by = self._decisions_by_version(base)
         waiting = sorted(made_by, reverse=True)
         stood: dict[int, tuple[int, int, int]] = {}  # version -> decisions, rewards, time
@@ -72,13 +71,13 @@ class ServedLog(RankdLog):
                 version = waiting.pop()
                 stood[version] = made, known, now or record.log_time_us
                 for sequence in made_by[version]:
-                    yield from decisions(self._source.read(sequence))
+                    yield from fold.decisions(self._source.read(sequence))
             self.at = record.sequence
             fold.step(record)
             self._follow(fold)
             now = record.log_time_us
             for joined in fold.taken():
-                for event in final(self._source.read(joined.at), joined.rewards, base):
+                for event in fold.final(joined):
                     known += isinstance(event, Matured)
                     yield event
             if _is_decision(record, self.app):
@@ -101,7 +100,7 @@ class ServedLog(RankdLog):
         self.settings, self.epoch = fold.settings, fold.epoch
 
 
-class _Fold(JoinFold):
+class _Fold(EventFold):
     """The joining fold, which also keeps back what the learner would keep back."""
 
     def taken(self) -> list[Joined]:

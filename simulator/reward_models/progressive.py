@@ -27,6 +27,7 @@ class Progressive:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._mixture = model.spec.mixture
 
     def expected(self, decision: Decided) -> NDArray[np.float64]:
         """q [K].
@@ -42,4 +43,4 @@ class Progressive:
         return found
 
     def learn(self, matured: Matured) -> None:
-        self._model.learn([matured.decision.interaction(matured.reward)])
+        self._model.learn([matured.decision.interaction(matured.reward, self._mixture)])

@@ -85,7 +85,7 @@ def report(rows: int, pmf: list[float], seed: int, best: int = 1) -> Report:
     result = Report()
     for _ in range(rows):
         chosen = rng.choices(range(len(pmf)), pmf)[0]
-        result.add(Facts(pmf, chosen, baseline=0, preferred=0), float(chosen == best))
+        result.add(Facts(pmf, chosen, baseline=0, preferred=0, epoch=1), float(chosen == best))
     return result
 
 

@@ -19,7 +19,7 @@ from policies.meta.auto import _seed
 from policies.meta.stacking import Stacking
 from policies.meta.weights import Weights, _decay
 from policies.pack import pack, unpack
-from policies.registry import create, libraries, restore, same_shape
+from policies.registry import create, libraries, mixture, restore, same_shape
 from policies.sampler import Purpose, draw, uniform
 
 if TYPE_CHECKING:
@@ -260,9 +260,35 @@ def test_which_changes_let_learning_go_on() -> None:
     assert not same_shape(before, mix(LINUCB, GREEDY, stack=False))
 
 
+def test_a_mixture_is_named_by_what_its_bases_would_give() -> None:
+    def mix(*bases: Mapping[str, object], **settings: object) -> Mapping[str, object]:
+        return {"type": "auto", "bases": list(bases), **settings}
+
+    own = mixture(mix({"type": "linucb"}, GREEDY))
+    # Defaults may be written out or not, also within; and how weights follow rewards says nothing of the bases.
+    assert own == mixture(mix({"type": "linucb", "alpha": 0.3, "ridge": 1.0}, GREEDY))
+    assert own == mixture(mix({"type": "linucb"}, GREEDY, floor=0.2, discount=1.0))
+    inner = mix({"type": "linucb"}, UNIFORM)
+    assert mixture(mix(inner)) == mixture(mix(mix({"type": "linucb", "alpha": 0.3}, UNIFORM)))
+    others = [
+        mix(GREEDY, {"type": "linucb"}),
+        mix({"type": "linucb", "alpha": 0.4}, GREEDY),
+        mix({"type": "linucb"}, GREEDY, stack=False),
+        mix({"type": "linucb"}),
+        mix(inner),
+        mix(mix({"type": "linucb"}, UNIFORM, floor=0.2)),
+    ]
+    assert len({own, *map(mixture, others)}) == 7
+    assert mixture(LINUCB) == ""
+    spec = ModelSpec(mix(LINUCB, GREEDY))
+    assert spec.mixture == replace(spec, min_exploration=0.2).mixture
+    assert spec.mixture != replace(spec, standardise=False).mixture
+    assert ModelSpec(LINUCB).mixture == ""
+
+
 def test_libraries_are_those_of_all_bases() -> None:
     found = libraries({"type": "auto", "bases": [LINUCB, LINUCB, {"type": "vw"}]})
-    own = ["policies.auto==1", "policies.linucb==1", "policies.vw==1", "policies==1"]
+    own = ["policies.auto==2", "policies.linucb==1", "policies.vw==1", "policies==1"]
     assert found == sorted([*own, f"vowpalwabbit=={version('vowpalwabbit')}"])
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from policies import PolicyError, state_sha256
+from policies.meta.auto import Auto
 from policies.registry import names
+from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_state
@@ -19,6 +21,7 @@ from tests.server.scribe import APP, SECOND, SETTINGS, Scribe
 
 if TYPE_CHECKING:
     from server.fold.fold import AppFold
+    from server.fold.settings import FoldSettings
 
 Action = pb.Promotion
 
@@ -116,6 +119,114 @@ def test_what_is_learned_depends_on_the_rewards() -> None:
     other = Scribe()
     other.busy(130, seed=2)
     assert bits(other.fold)[0] != bits(written("linucb").fold)[0]
+
+
+# -- what a mixed policy's bases gave ----------------------------------------------------------------
+
+# One learns to earn 1, the other earns it every second time.
+GREEDY: dict[str, object] = {"type": "epsilon_greedy"}
+UNIFORM: dict[str, object] = {"type": "uniform"}
+
+
+def mixing(*bases: dict[str, object]) -> FoldSettings:
+    policy = {"type": "auto", "bases": list(bases), "stack": False}
+    more = {"policy": policy, "wait_us": 60 * SECOND, "checkpoint_every": 100}
+    return SETTINGS.model_copy(update=more)
+
+
+def good_or_bad(scribe: Scribe, events: int) -> None:
+    """One action earns 1, the other nothing. No window closes meanwhile."""
+    first = len(scribe.log)
+    for n in range(events):
+        asked = api.RankRequest(action_ids=["bad", "good"])
+        made = scribe.rank(f"event-{first}-{n}", asked, after_us=1_000).decision()
+        scribe.reward(f"event-{first}-{n}", float(made.action_ids[made.ranking[0]] == "good"))
+
+
+def close_windows(scribe: Scribe) -> None:
+    for _ in range(16):
+        scribe.tick(4 * SECOND)
+
+
+def swapped() -> Scribe:
+    """300 decisions wait whose bases are to change places; these had learned from 300 before."""
+    scribe = Scribe(mixing(GREEDY, UNIFORM))
+    good_or_bad(scribe, 300)
+    close_windows(scribe)
+    scribe.publish()
+    good_or_bad(scribe, 300)
+    return scribe
+
+
+def test_what_other_bases_gave_is_not_learned() -> None:
+    scribe = swapped()
+    assert scribe.open_epoch(mixing(UNIFORM, GREEDY)).start == pb.Epoch.START_FRESH
+    good_or_bad(scribe, 20)  # by a worker that has not loaded the new model yet
+    close_windows(scribe)
+    assert scribe.fold.model is not None
+    weights = scribe.fold.model.policy.report()
+    assert weights["weight.epsilon_greedy"] > 0.9
+    assert list(weights) == ["weight.uniform", "weight.epsilon_greedy"]
+    scribe.publish()
+    good_or_bad(scribe, 20)
+    found = verify(scribe)
+    assert (found.verified, found.unverifiable, found.mismatches) == (640, 0, 0)
+
+
+def test_what_the_same_bases_gave_is_learned_in_epochs_that_go_on() -> None:
+    """Untrained, both gave 1/2, and so their weights stay equal; by what they give later greedy would have earned more."""
+    carried, foreign = Scribe(mixing(GREEDY, UNIFORM)), Scribe(mixing(GREEDY, UNIFORM))
+    for scribe in (carried, foreign):
+        good_or_bad(scribe, 100)
+        epoch = scribe.open_epoch(mixing(GREEDY, UNIFORM).model_copy(update={"wait_us": SECOND}))
+        assert epoch.start == pb.Epoch.START_CARRIED
+    assert carried.fold.bases_since == 1
+    foreign.fold.bases_since = 2
+    weights = []
+    for scribe in (carried, foreign):
+        close_windows(scribe)
+        assert scribe.fold.model is not None
+        weights.append(scribe.fold.model.policy.report()["weight.epsilon_greedy"])
+    assert weights[0] == 0.5
+    assert weights[1] > 0.9
+
+
+def test_resuming_while_what_other_bases_gave_still_waits() -> None:
+    scribe = swapped()
+    scribe.open_epoch(mixing(UNIFORM, GREEDY))
+    opened = scribe.fold.version
+    good_or_bad(scribe, 60)
+    close_windows(scribe)
+    whole = scribe.folded()
+    assert bits(whole) == bits(scribe.fold)
+    waiting = [v for v in scribe.kept if opened < v < len(scribe.log) - 16]
+    assert waiting  # checkpoints from after the change, before any window closed
+    for version, checkpoint in scribe.kept.items():
+        resumed = scribe.empty_fold()
+        resumed.restore(unseal(internal_pb2.Checkpoint, seal(checkpoint)))
+        for record in scribe.records(version):
+            resumed.step(record)
+        assert bits(resumed) == bits(whole), f"resumed from {version}"
+
+
+def test_checkpoints_that_do_not_know_the_bases_are_followed_by_another_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As rankd wrote them with auto's version 1. What waits when that is raised is learned as the whole fold learns it."""
+    monkeypatch.setattr(Auto, "version", 1)
+    scribe = swapped()
+    scribe.open_epoch(mixing(UNIFORM, GREEDY))
+    good_or_bad(scribe, 60)
+    version, old = max(scribe.kept.items())
+    old.ClearField("bases_since")
+    monkeypatch.undo()
+    assert scribe.open_epoch(mixing(UNIFORM, GREEDY)).start == pb.Epoch.START_CARRIED
+    close_windows(scribe)
+    resumed = scribe.empty_fold()
+    resumed.restore(old)
+    for record in scribe.records(version):
+        resumed.step(record)
+    assert bits(resumed) == bits(scribe.folded()) == bits(scribe.fold)
 
 
 # -- a log that was changed ------------------------------------------------------------------------

@@ -260,6 +260,7 @@ def test_a_survey_sees_what_only_some_policies_see() -> None:
         one,
         replace(one, bases=np.array([0.9, 0.1])),
         replace(one, bases=np.array([0.1, 0.9])),
+        replace(one, bases=np.array([0.1, 0.9]), mixture="a"),
         replace(one, raw="shared | x"),
         replace(one, raw="shared | y"),
         replace(one, raw={"c": {"x": 1}}),

@@ -175,3 +175,21 @@ def filled() -> MemoryLog:
     log = MemoryLog()
     fill(log)
     return log
+
+
+def test_without_a_floor_the_best_follow_those_that_can_be_drawn() -> None:
+    """Once linucb has learned its pmf has one action, and three slots are to be filled: the others go by their scores."""
+    scribe = Scribe(SETTINGS.model_copy(update={"min_exploration": 0.0}))
+    slate = api.RankRequest(action_ids=["a", "b", "c", "d"], slot_ids=["1", "2", "3"])
+    for i in range(20):
+        top = scribe.rank(f"event-{i}", slate).decision().ranking[0]
+        scribe.reward(f"event-{i}", [0.1, 0.4, 0.2, 0.3][top], slot_id="1")
+        scribe.tick()
+        scribe.publish()
+    assert scribe.fold.settings is not None
+    log = ServedLog(scribe)
+    spy = Spy(log, scribe.fold.settings.policy)
+    replay(log, [spy])
+    filled = [d for d in log if isinstance(d, Decided) and d.slot and d.propensity == 1.0]
+    assert any(each.chosen for each in filled)  # not always the first by id
+    assert spy.equal == [True] * 60
