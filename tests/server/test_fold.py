@@ -9,6 +9,7 @@ import pytest
 
 from policies import PolicyError, state_sha256
 from policies.registry import names
+from rankd.v1 import decisions_pb2 as api
 from rankd.v1 import internal_pb2
 from rankd.v1 import log_pb2 as pb
 from server.fold import joiner_state
@@ -186,6 +187,21 @@ def test_a_payload_that_is_no_message_stops_the_fold(kind: pb.Kind) -> None:
     number = len(scribe.log) + 1
     with pytest.raises(LogError, match=f"record {number}.*payload"):
         scribe.append(kind, "event", b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by 0"), OverflowError("by 0")])
+def test_arithmetic_that_fails_names_the_decision(
+    error: ArithmeticError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(interactions: object) -> None:
+        raise error
+
+    scribe = Scribe()
+    number = scribe.rank("event", api.RankRequest(action_ids=["a", "b"])).sequence
+    monkeypatch.setattr(scribe.fold.model, "learn", learn)
+    with pytest.raises(LogError, match=f"decision {number} cannot be learned: by 0"):
+        for _ in range(9):
+            scribe.tick()
 
 
 def test_an_unknown_kind_stops_the_fold() -> None:
