@@ -116,6 +116,7 @@ class VW(Policy):
         self._settings = settings
         self._line = command_line(settings.args, reward_range)
         self.slotwise = self._line.ccb
+        self.scores_jointly = bool(self._line.names & _MIXED)  # they are the pmf
         self._pure = is_pure(self._line)
         self._formats = _Formats()
         self._workspace = Workspace(self._line, model)
@@ -134,7 +135,7 @@ class VW(Policy):
             with Workspace(self._line, self._saved()) as copy:
                 raw, costs = copy.predict(example)
         pmf = self._normalised(np.array(raw), len(actions))
-        scores = pmf if self._line.names & _MIXED else -np.array(costs)
+        scores = pmf if self.scores_jointly else -np.array(costs)
         if not np.isfinite(scores).all():
             raise PolicyError(
                 f"args: Vowpal Wabbit estimates costs {costs}; learn more slowly (-l)"
