@@ -44,8 +44,8 @@ class Policy(ABC):
     what is random comes from the seed that is passed in.
 
     The caller (`Model`) hands over actions in the order of their ids, and features in canonical order. A policy sums
-    in that order, one action at a time or elementwise over actions, so that a score does not depend on how
-    many other actions there are.
+    in that order, one action at a time or elementwise over actions, so that a score does not depend on which
+    other actions there are, unless `scores_jointly`.
     """
 
     name: ClassVar[str]
@@ -72,6 +72,9 @@ class Policy(ABC):
     slotwise: bool = False
     """Whether a slate's every slot is asked for anew, from what the slots before it left; the context then has a feature
     that names the slot (`features.with_slot`). All others are asked once, and slots are drawn from that one pmf."""
+
+    scores_jointly: bool = False
+    """Whether a score depends on the other actions, too, as UCB1's does on their number. What is expected never may."""
 
     @abstractmethod
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:

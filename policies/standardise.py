@@ -108,12 +108,14 @@ class Standardiser:
         if not len(self._index):
             return np.zeros(raw.shape)
         where, known = numbers.where, numbers.known
-        m2, count, mean = self._m2[where], self._count[where], self._mean[where]
-        if numbers.all_known and np.minimum.reduce(m2) > 0:
-            return (raw - mean) / np.sqrt(m2 / count)
-        use = known & (m2 > 0)
+        mean = self._mean[where]
+        # It can be 0 where the sum of squares is not: 5e-324 / 3 is. Then nothing is known of the scale, either.
+        variance = self._m2[where] / self._count[where]
+        if numbers.all_known and np.minimum.reduce(variance) > 0:
+            return (raw - mean) / np.sqrt(variance)
+        use = known & (variance > 0)
         # Where the scale is not known the division is by 1 and its result is not used.
-        scale = np.sqrt(np.where(use, m2, 1.0) / np.where(use, count, 1.0))
+        scale = np.sqrt(np.where(use, variance, 1.0))
         z = np.where(use, (raw - mean) / scale, 0.0)
         return np.where(known, z, raw) if len(self._index) >= CAPACITY else z
 
@@ -261,7 +263,8 @@ def follow(which: Any, where: Any, count: Any, mean: Any, m2: Any, value: Any, l
             mean[w] = own
             m2[w] += delta * delta * (before / both)
             count[w] = before = both
-        z = (raw - own) / np.sqrt(m2[w] / before) if m2[w] > 0.0 else 0.0
+        variance = m2[w] / before
+        z = (raw - own) / np.sqrt(variance) if variance > 0.0 else 0.0
         value[k] = CLIP if z > CLIP else max(z, -CLIP)
 
 

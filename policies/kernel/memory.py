@@ -89,13 +89,16 @@ class Memory:
                 if action in self._slots:
                     place[self._slots[action]] = k
             which = place[self._slot[where]]
-            rows = np.array([row for row, _ in asked]).T[:, which]
+            rows = np.array([row for row, _ in asked]).T.take(which, axis=1)
             outside = np.array([square for _, square in asked])[which]
-        difference = self._x[:, where] - rows
+        known = self._x[:, where] if isinstance(where, slice) else self._x.take(where, axis=1)
+        # numpy adds one column after the other only where each lies together in memory, and else in pairs: a score would
+        # depend on which other actions are asked about, since x[:, places] lies the other way round.
+        difference = np.subtract(known, rows, order="C")
         difference *= difference
         if difference.shape[1] > 1:
             squares = np.add.reduce(difference, axis=0)
-        else:  # numpy would add up a single column in pairs
+        else:  # of a single interaction numpy would add them in pairs all the same
             squares = np.zeros(difference.shape[1], np.float32)
             for row in difference:
                 squares += row

@@ -92,6 +92,7 @@ class KernelRegression(Policy):
     )
     Settings = KernelSettings
     structural = frozenset({"memory", "dimensions"})
+    version = 2  # 1 added distances up in another order where few actions were asked about
 
     def __init__(self, settings: PolicySettings, reward_range: tuple[float, float]) -> None:
         assert isinstance(settings, KernelSettings)

@@ -143,6 +143,7 @@ class Auto(Policy):
             else list(bases)
         )
         self.slotwise = any(base.slotwise for base in self._bases)
+        self.scores_jointly = any(base.scores_jointly for base in self._bases)
         self._scale = max(abs(reward) for reward in reward_range)
         # Those that expect rewards.
         self._models = [base for base in self._bases if type(base).expected is not Policy.expected]

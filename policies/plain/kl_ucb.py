@@ -56,6 +56,7 @@ class KLUCB(PriorPolicy):
         ),
     )
     Settings = KLUCBSettings
+    scores_jointly = True  # the actions' number is in the logarithm, as each counts as tried before
 
     def choose(
         self,

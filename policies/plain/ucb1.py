@@ -55,6 +55,7 @@ class UCB1(PriorPolicy):
         ),
     )
     Settings = UCB1Settings
+    scores_jointly = True  # the actions' number is in the logarithm, as each counts as tried before
 
     def choose(
         self,

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _FOLD = 2**32 - 1
 # VW computes in float32, whose greatest number is 3.4e38: products of two features or costs must stay below it.
 _GREATEST = 1e9
+# VW takes what is smaller for 0, as no normal float32 is so small. But of the text of 1e-150 its parser makes infinity, and
+# 1e38 of 1e-218, so it is told 0.
+_SMALLEST = 1e-38
 # A smaller probability's inverse would come near the greatest float32; with 0 VW stops learning for ever. Even 1e-12
 # is not drawn in a million million decisions.
 _LEAST = 1e-30
@@ -116,6 +119,7 @@ class VW(Policy):
         self._settings = settings
         self._line = command_line(settings.args, reward_range)
         self.slotwise = self._line.ccb
+        self.scores_jointly = bool(self._line.names & _MIXED)  # they are the pmf
         self._pure = is_pure(self._line)
         self._formats = _Formats()
         self._workspace = Workspace(self._line, model)
@@ -134,7 +138,7 @@ class VW(Policy):
             with Workspace(self._line, self._saved()) as copy:
                 raw, costs = copy.predict(example)
         pmf = self._normalised(np.array(raw), len(actions))
-        scores = pmf if self._line.names & _MIXED else -np.array(costs)
+        scores = pmf if self.scores_jointly else -np.array(costs)
         if not np.isfinite(scores).all():
             raise PolicyError(
                 f"args: Vowpal Wabbit estimates costs {costs}; learn more slowly (-l)"
@@ -192,6 +196,8 @@ class VW(Policy):
                 f"pmf[{interaction.chosen}]: the chosen action's probability is {propensity}; "
                 f"must be in [{_LEAST:g}, 1]"
             )
+        if abs(reward) < _SMALLEST:
+            reward *= 0.0
         label = Label(interaction.chosen, -reward, min(propensity, 1.0))
         return self._example(interaction.context, interaction.actions, label)
 
@@ -223,9 +229,10 @@ class VW(Policy):
         """`index:value` of the features of each row, led by `|namespace` where a namespace or the row begins."""
         if not len(features):
             return [""] * (len(start) - 1)
-        if not (np.abs(features.value) <= _GREATEST).all():  # NaN compares false
+        size = np.abs(features.value)
+        if not np.maximum.reduce(size) <= _GREATEST:  # NaN is the greatest, and compares false
             raise PolicyError(f"features: a value is not finite or greater than {_GREATEST:g}")
-        values = features.value.tolist()
+        values = (features.value * (size >= _SMALLEST)).tolist()
         formats = self._formats.of(features, start)
         if len(formats) == 1:
             return [formats[0] % tuple(values)]

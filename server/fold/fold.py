@@ -201,7 +201,8 @@ class AppFold:
                 self.model.learn(learned)
                 if 0 in joined.rewards:
                     self.report.add(facts, joined.rewards[0])
-            except (DecodeError, ValueError, IndexError) as error:  # rankd never wrote it so
+            except (DecodeError, ValueError, IndexError, ArithmeticError) as error:
+                # rankd never wrote it so, or a policy cannot calculate with what it wrote
                 raise LogError(f"decision {joined.at} cannot be learned: {error}") from error
             if learned:
                 self.changed_at = sequence

@@ -102,6 +102,14 @@ class LearnsTheFirst(EpsilonGreedy):
         super().learn(interactions[:1])
 
 
+class ComparesItself(EpsilonGreedy):
+    """other_actions_are_irrelevant"""
+
+    def pmf(self, context: Features, actions: ActionSet, seed: int) -> Scored:
+        scored = super().pmf(context, actions, seed)
+        return Scored(scored.pmf, scored.scores - scored.scores.max())
+
+
 class KnowsWhatItKnows(EpsilonGreedy):
     """actions_come_and_go"""
 

@@ -105,14 +105,14 @@ def test_a_few_actions_are_taken_out_without_a_bit_of_difference() -> None:
         made.learn(
             [
                 lesson(
-                    point(*random.normal(size=5)),
+                    point(*random.normal(size=20)),
                     int(random.integers(6)),
                     random.random(),
                     everything,
                 )
             ]
         )
-    asked = point(*random.normal(size=5))
+    asked = point(*random.normal(size=20))
     whole = made.pmf(asked, everything, 0).scores
     for k in range(6):
         assert made.pmf(asked, everything.only(k), 0).scores[0] == whole[k]

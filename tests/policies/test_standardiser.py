@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policies import ActionSet, Features, Interaction, PolicyError, standardise
+from policies import ActionSet, Features, Interaction, ModelSpec, PolicyError, standardise
 from policies.standardise import CLIP, Standardiser, kernel
 
 
@@ -174,3 +174,35 @@ def test_compiled_or_not_the_bits_are_the_same() -> None:
             both[1] = Standardiser.from_arrays(both[1].arrays(), kernel())
     for array, same in zip(both[0].arrays().values(), both[1].arrays().values(), strict=True):
         assert array.tobytes() == same.tobytes()
+
+
+# From 0 and 3e-162 the sum of squares is 4.5e-324, which is written as 5e-324, the smallest number there is: half of it is 0.
+TINY = (0.0, 3e-162, 1.5e-162, 1.0)
+
+
+def test_a_variance_too_small_for_a_number_is_none() -> None:
+    """The scale is not known then; compiled or not, at once or with what was not seen."""
+    both = [Standardiser(), Standardiser(kernel())]
+    for x, known in zip(TINY, (False, False, False, True), strict=True):
+        each = interaction(numbers(x=x))
+        taken = [standardiser.take(each)[0].value.tolist() for standardiser in both]
+        assert taken[0] == taken[1]
+        for standardiser in both:
+            alone = standardiser.transform(numbers(x=1.0)).value.tolist()
+            beside = standardiser.transform(numbers(x=1.0, y=1.0)).value.tolist()
+            assert beside == [*alone, 0.0]
+            # 0, 0, 0 and 1 have mean 1 / 4 and variance 3 / 16.
+            assert alone == (pytest.approx([3**0.5]) if known else [0.0])
+    assert both[0].arrays()["m2"].tolist() == both[1].arrays()["m2"].tolist()
+
+
+@pytest.mark.parametrize("name", ["linucb", "lints", "kernel", "logistic_ts", "sgd", "vw"])
+def test_models_learn_from_tiny_numbers(name: str) -> None:
+    model = ModelSpec({"type": name}).build()
+    for x in TINY:
+        each = interaction(numbers(x=x), NOTHING, NOTHING)
+        model.learn([Interaction(each.context, each.actions, 0, np.full(2, 0.5), 1.0)])
+        for asked in TINY:
+            scored = model.pmf(numbers(x=asked), each.actions, 1)
+            assert np.isfinite(scored.scores).all()
+    assert model.reload().state() == model.state()

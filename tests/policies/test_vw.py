@@ -376,6 +376,41 @@ def test_a_value_beyond_float32_is_refused(value: float) -> None:
             call()
 
 
+@pytest.mark.parametrize("value", [1e-39, 1.2345678e-150, -1e-150, 1.2345678e-218, 1e-300, 5e-324])
+def test_what_no_float32_can_hold_is_0(value: float) -> None:
+    """In a context, an action and a reward, asked and learned, with slots and without. VW's parser makes infinity of 1e-150."""
+
+    def told(x: float) -> list[bytes]:
+        found = []
+        for options, cross in (
+            ("--squarecb", "-q :: -q :i"),
+            ("--ccb_explore_adf --squarecb", "-q :: -q :i -q 0i"),
+        ):
+            subject = policy(options, cross=cross)
+            among = encode_actions(["w", "y"], [_group("x", [{"p": x, "q": 1.0}, {"p": 1.0}])])
+            given = context("user", one=1.0, tiny=x)
+            if subject.slotwise:
+                given = with_slot(given, "top")
+            subject.learn([interaction(given, among, 0, 1.0), interaction(given, among, 1, x)])
+            scored = subject.pmf(given, among, 0)
+            found += [scored.pmf.tobytes(), scored.scores.tobytes(), subject.state()]
+        return found
+
+    assert told(value) == told(0.0)
+    model = ModelSpec({"type": "vw"}, standardise=False).build()
+    for x in (1.0, value):
+        model.learn([interaction(context(x=x), actions("w", "y"), 0, x)])
+    assert np.isfinite(model.pmf(context(x=value), actions("w", "y"), 1).scores).all()
+
+
+def test_what_a_float32_can_hold_is_told() -> None:
+    numbers = np.array([1e-38, -1e-37, 1.5, 0.0, -0.0])
+    given = Features(
+        np.arange(5, dtype=np.uint64), numbers, np.full(5, 99, np.uint8), np.ones(5, np.bool_)
+    )
+    assert policy()._row(given) == "|c 0:1e-38 1:-1e-37 2:1.5 3:0 4:-0"
+
+
 def test_propensities_may_be_tiny() -> None:
     subject = policy()
     for t, played in enumerate(log(100)):

@@ -299,6 +299,20 @@ def test_a_payload_that_is_no_message_stops_the_fold(kind: pb.Kind) -> None:
         scribe.append(kind, "event", b"\xff\xff\xff")
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("by 0"), OverflowError("by 0")])
+def test_arithmetic_that_fails_names_the_decision(
+    error: ArithmeticError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(interactions: object) -> None:
+        raise error
+
+    scribe = Scribe()
+    number = scribe.rank("event", api.RankRequest(action_ids=["a", "b"])).sequence
+    monkeypatch.setattr(scribe.fold.model, "learn", learn)
+    with pytest.raises(LogError, match=f"decision {number} cannot be learned: by 0"):
+        scribe.tick(4 * SECOND)  # the window closes
+
+
 def test_an_unknown_kind_stops_the_fold() -> None:
     with pytest.raises(LogError, match="unknown kind 99"):
         Scribe().append(99)  # type: ignore[arg-type]
