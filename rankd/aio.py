@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
-from rankd.base import ClientBase
+from rankd.base import CLOSED, ClientBase
 from rankd.errors import RankdError
 
 if TYPE_CHECKING:
@@ -142,4 +142,10 @@ class AsyncClient(ClientBase):
             reply = await method(call.message(), timeout=call.begin())
         except grpc.RpcError as error:
             raise call.failed(error) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                # gRPC cancels what is under way when its channel is closed; nobody has cancelled the caller.
+                raise RuntimeError(CLOSED) from error
+            raise
         return call.result(reply)

@@ -47,6 +47,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+CLOSED = "the client is closed"
+
+
 class ClientBase:
     """All of a client but the sending."""
 
@@ -117,7 +120,7 @@ class ClientBase:
         if stubs is None:
             with self._lock:
                 if self._closed:
-                    raise RuntimeError("the client is closed")
+                    raise RuntimeError(CLOSED)
                 if self._stubs is None:
                     self._channels = [self._open_channel() for _ in range(self._channel_count)]
                     self._stubs = cycle([_stub(channel) for channel in self._channels])

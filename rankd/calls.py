@@ -30,6 +30,8 @@ T = TypeVar("T")
 # cut off together do not come back together. At worst, in the end, a call sends 2 attempts a second.
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
+# Far more than it takes to reach it, and far fewer than a float bears.
+_DOUBLINGS = 30
 
 # How a server tells when to come back (gRPC's proposal A6, client retries): milliseconds; negative means never.
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -104,7 +106,8 @@ class Call(ABC, Generic[T]):
         """
         if not isinstance(error, RankdError) or not error.retryable:
             return False
-        longest = min(LAST_BACKOFF, FIRST_BACKOFF * 2.0 ** (self.attempts - 1))
+        doubled = min(self.attempts - 1, _DOUBLINGS)
+        longest = min(LAST_BACKOFF, FIRST_BACKOFF * 2.0**doubled)
         wait = max(random.uniform(0.0, longest), error.retry_after or 0.0)  # noqa: S311  # no secret
         if wait < self.deadline - monotonic():
             return wait
@@ -179,7 +182,7 @@ class RankManyCall(Call[list[Decision]]):
     def give_up(self, error: RankdError) -> list[Decision]:
         answered = any(result is not None for result in self.results)
         with_default = any(item.default is not None for item in self.items)
-        if not error.outage or not (answered or with_default):
+        if not answered and not (error.outage and with_default):
             raise error  # it is the same for every request
         for i in self.open:
             self.results[i] = self.results[i] or error

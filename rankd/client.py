@@ -152,7 +152,7 @@ class Client(ClientBase):
         return None if call is None else self._run(call)
 
     def close(self) -> None:
-        """Closes the connections. Calls under way are cancelled; later ones raise RuntimeError."""
+        """Closes the connections. Calls under way and later ones raise RuntimeError."""
         for channel in self._close():
             channel.close()
 

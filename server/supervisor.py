@@ -52,7 +52,9 @@ def children(config: Config) -> list[list[str]]:
     shared, role = bool(config.kafka.bootstrap), config.server.role
     # A learner's worker answers operators only.
     workers = 1 if role == "learner" else config.server.workers
-    learners = config.learner.processes if role != "server" else 0
+    apps = len(config.learner.apps or config.apps)
+    # One more than there are apps would have nothing to do.
+    learners = min(config.learner.processes, apps) if role != "server" else 0
     stages = [
         [f"worker-{i}" for i in range(workers)],
         _numbered("learner", learners),
@@ -118,24 +120,33 @@ class Supervisor:
         delay = _FIRST_DELAY
         while not self._stopping.is_set():
             started = time.monotonic()
-            process = await self._spawn(name, port)
-            self._processes[name] = process
-            self._write_service(port)
-            if self._stopping.is_set():  # asked to stop while this one was being started
-                await self._stop_child(name)
-            code = await process.wait()
-            if self._stopping.is_set():
-                return
-            if code == EX_CONFIG:
-                self._failed = True
-                self.stop()
-                return
-            log.error("a process ended; starting it again", role=name, code=code, delay=delay)
-            healthy = time.monotonic() - started > _HEALTHY
-            delay = _FIRST_DELAY if healthy else min(2 * delay, _LONGEST_DELAY)
+            try:
+                process = await self._spawn(name, port)
+            except (
+                OSError
+            ) as error:  # no memory, or too many processes or files: for a while, it is to be hoped
+                log.error(
+                    "cannot start a process; trying again", role=name, error=str(error), delay=delay
+                )
+            else:
+                self._processes[name] = process
+                self._write_service(port)
+                if self._stopping.is_set():  # asked to stop while this one was being started
+                    await self._stop_child(name)
+                code = await process.wait()
+                if self._stopping.is_set():
+                    return
+                if code == EX_CONFIG:
+                    self._failed = True
+                    self.stop()
+                    return
+                if time.monotonic() - started > _HEALTHY:
+                    delay = _FIRST_DELAY
+                log.error("a process ended; starting it again", role=name, code=code, delay=delay)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
+            delay = min(2 * delay, _LONGEST_DELAY)
 
     async def _spawn(self, name: str, port: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -198,13 +209,13 @@ def _reserved(config: Config) -> Iterator[int]:
     host, port = config.server.host, config.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     address = (host.strip("[]"), port)
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-        with socket.socket(family, socket.SOCK_STREAM) as reserved:
+    with socket.socket(family, socket.SOCK_STREAM) as reserved:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             reserved.bind(address)
-            yield reserved.getsockname()[1]
-    except OSError as error:
-        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        except OSError as error:
+            raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        yield reserved.getsockname()[1]

@@ -150,7 +150,13 @@ class LearnerApp:
         def make(newer_than: tuple[int, int, int]) -> internal_pb2.Snapshot | None:
             return self._snapshot(lease, newer_than)
 
-        self._try("publish a model", lambda: self._publisher.publish(make))
+        self._try("publish a model", lambda: self._published(self._publisher.publish(make)))
+
+    def _published(self, snapshot: internal_pb2.Snapshot | None) -> None:
+        """Takes note of what was written; not before, as it may fail and has to be tried again then."""
+        if snapshot is not None:
+            pinned = self.fold.pinned
+            self._pinned = 0 if pinned is None else pinned.model_version
 
     def _snapshot(
         self, lease: int, newer_than: tuple[int, int, int]
@@ -164,7 +170,6 @@ class LearnerApp:
         served = pinned is not None and pinned.model_version == self._pinned
         if served and lease == newer_than[0]:
             return None  # it is served already, however much is learned meanwhile
-        self._pinned = 0 if pinned is None else pinned.model_version
         if pinned is not None:
             state = self._artefact(pinned.state_sha256)
             snapshot = self.snapshot_of(fold.settings, pinned.epoch, pinned.model_version, state)

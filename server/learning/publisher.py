@@ -32,24 +32,30 @@ class Publisher:
         self._stat: tuple[int, int] | None = None  # of the file as it was read or written last
         self._published = (0, 0, 0)
 
-    def publish(self, make: Callable[[tuple[int, int, int]], internal_pb2.Snapshot | None]) -> None:
-        """Publishes what `make` gives, if it is time.
+    def publish(
+        self, make: Callable[[tuple[int, int, int]], internal_pb2.Snapshot | None]
+    ) -> internal_pb2.Snapshot | None:
+        """Publishes what `make` gives, if it is time; returns it if so.
 
         Args:
             make: given the (lease, epoch, version) published last, the snapshot to publish, or None if nothing changed.
+
+        Raises:
+            OSError: it could not be written.
         """
         started = time.monotonic()
         if started < self._next:
-            return
+            return None
         self._look()
         snapshot = make(self._published)
         if snapshot is None or _order(snapshot) <= self._published:
-            return
+            return None
         replace(self._path, seal(snapshot), durable=False)
         self._published, self._stat = _order(snapshot), self._stat_now()
         ended = time.monotonic()
         self._took.append(ended - started)
         self._next = ended + max(self._interval, min(self._took) / _SHARE)
+        return snapshot
 
     def _look(self) -> None:
         """Reads what is published, if another process has put it there: another learner's model, by way of Redis."""

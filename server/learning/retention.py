@@ -22,7 +22,10 @@ def beginning(reader: Log, app: str, checkpoints: Checkpoints) -> internal_pb2.C
     else:
         first = pb.Epoch.FromString(epoch.payload).number == 1
         young = first and config is not None and config.sequence < epoch.sequence
-    return internal_pb2.Checkpoint(app=app, version=reader.bounds()[0] - 1) if young else None
+    if not young:
+        return None
+    at = reader.bounds()[0]
+    return internal_pb2.Checkpoint(app=app, version=at - 1, oldest_needed=at)
 
 
 def trim_to(

@@ -15,7 +15,7 @@ import pytest
 import stamina
 
 from rankd import AsyncClient, Client
-from rankd.calls import FIRST_BACKOFF, LAST_BACKOFF, ActivateCall
+from rankd.calls import FIRST_BACKOFF, LAST_BACKOFF, ActivateCall, RankCall, RankManyCall
 from rankd.errors import (
     BatchError,
     DeadlineExceeded,
@@ -560,3 +560,44 @@ def test_a_cancelled_call_ends(fake: FakeService, failures: list[Failure]) -> No
                 await task
 
     asyncio.run(use())
+
+
+def test_calls_under_way_when_an_async_client_is_closed_say_so(fake: FakeService) -> None:
+    """And are not cancelled, which nobody has done: a TaskGroup would take that for an end like any other."""
+    fake.failures.append(Failure())
+
+    async def run() -> None:
+        client = AsyncClient(fake.address, timeout=60.0)
+        call = asyncio.create_task(client.rank({}, ACTIONS))
+        while not fake.seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await call
+
+    asyncio.run(run())
+
+
+def test_many_attempts_wait_no_longer_than_some() -> None:
+    call = ActivateCall(pb.ActivateRequest(event_id="event"), 1e6, None)
+    call.attempts = 5_000
+    assert 0.0 <= call.wait(Unavailable("down")) <= LAST_BACKOFF
+
+
+def test_decisions_that_were_made_are_told_whatever_ends_the_rest() -> None:
+    """The first attempt decides one of two; the second is refused as a whole."""
+    items = [RankCall(pb.RankRequest(event_id=name), None, 1.0, None) for name in ("one", "two")]
+    for item in items:
+        item.request.action_ids.append("a")
+    call = RankManyCall(items, 1.0, None)
+    decided = pb.RankReply(
+        event_id="one", action_id="a", ranking=["a"], probabilities=[1.0], decision_id="f.1:1"
+    )
+    failed = pb.RankReply(error=pb.Error(code=Code.UNAVAILABLE.value[0], message="busy"))
+    with pytest.raises(Unavailable):
+        call.result(pb.RankBatchReply(replies=[decided, failed]))
+    with pytest.raises(BatchError) as caught:
+        call.give_up(call.failure(Code.UNAUTHENTICATED.value[0], "token expired"))
+    one, two = caught.value.results
+    assert getattr(one, "event_id", None) == "one"
+    assert isinstance(two, Unavailable)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -169,7 +171,20 @@ def test_an_app_may_begin_in_a_trimmed_log(tmp_path: Path) -> None:
         assert found.mismatches == 0, found.first_mismatch
         assert found.verified >= 50, "all of the new one's"
         assert set(found.states) == {"old", "new"}
+        service.stop()
+        export = tmp_path / "export.jsonl"
+        rankd("log", "export", str(tmp_path / "data"), "-o", str(export))
+        assert "mismatches 0" in rankd("verify", str(export))
+        assert "FAIL" not in rankd("validate", str(tmp_path / "data"))
 
 
 def rank(app: str, event: int) -> api.RankRequest:
     return api.RankRequest(app=app, event_id=f"event {event}", action_ids=["a", "b"])
+
+
+def rankd(*arguments: str) -> str:
+    """What a command prints; it succeeds."""
+    command = [sys.executable, "-m", "rankd", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
