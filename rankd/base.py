@@ -47,6 +47,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+# Greatest age of a reward (seconds): thirty years, which the wire can hold and no window is as long as.
+_AGE = 1e9
 CLOSED = "the client is closed"
 
 
@@ -186,7 +188,7 @@ class ClientBase:
         """None for a default decision."""
         app = self._app_of(decision, app)
         request = reward_request(decision, value, app=app, slot=slot, reward_id=reward_id)
-        if not 0 <= age < math.inf:
+        if not 0 <= age < _AGE:
             raise InvalidArgument(f"age: is {age}; must be the seconds since the reward was seen")
         if isinstance(decision, Decision) and decision.is_default:
             return None

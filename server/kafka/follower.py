@@ -181,6 +181,8 @@ class Following:
             await reader.open(merger.offsets)
             self._positions, self._answered_at = merger.offsets, time.monotonic()
             while len(merger.offsets) == partitions:
+                if _told_to_stop():  # though aiokafka took it for a cancellation of its own
+                    raise asyncio.CancelledError
                 wanted = self._wanted()
                 await self._look(wanted)
                 if until(self):
