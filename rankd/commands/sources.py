@@ -148,6 +148,16 @@ def note_what_lacks(log: Log) -> None:
             err=True,
         )
 
+    if log.counters[Skipped.NOT_AN_OBJECT]:
+        typer.echo(
+            f"note: {log.counters[Skipped.NOT_AN_OBJECT]:,} lines of {log.name} are about no decision, and were passed over",
+            err=True,
+        )
+    if log.counters[Skipped.SKIP_LEARN]:
+        typer.echo(
+            f"note: {log.counters[Skipped.SKIP_LEARN]:,} decisions of {log.name} say _skipLearn, and were passed over",
+            err=True,
+        )
     if log.counters[Skipped.CUT_SHORT]:
         typer.echo(
             f"note: the last line of {log.name} was cut short; this is about the part that is there",

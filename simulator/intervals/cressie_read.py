@@ -44,6 +44,9 @@ def cressie_read(evidence: Evidence, alpha: float = 0.05) -> ConfidenceInterval:
             "the log has no pmfs (or not in all rows), so which weights were possible is not known; those that were "
             "met do not tell"
         )
-    ips = Ips.of(sample.weight, sample.reward)
-    found = empirical_likelihood_interval(ips, w_min, w_max, reward_range, alpha)
-    return ConfidenceInterval(found.low, found.high, alpha, found.method)
+    # Weights average 1, so the value moves with the rewards. Counted from the least reward on, sums of squares keep their digits
+    # where rewards lie far from 0.
+    least, greatest = reward_range
+    ips = Ips.of(sample.weight, sample.reward - least)
+    found = empirical_likelihood_interval(ips, w_min, w_max, (0.0, greatest - least), alpha)
+    return ConfidenceInterval(found.low + least, found.high + least, alpha, found.method)

@@ -103,7 +103,9 @@ def _file(
     reward_range: tuple[float, float] | None,
 ) -> Log:
     """The log in a file that begins with `begin`. What it says counts more than its name."""
-    own, table, arrays = (begin.startswith(mark) for mark in (b'{"rankd_export":', b"PAR1", b"PK"))
+    own, table, arrays = (
+        begin.startswith(mark) for mark in (b'{"rankd_export":', b"PAR1", b"PK\x03\x04")
+    )
     if (own or table or arrays) and is_packed(path):
         raise LogFormatError(
             f"{path}: only text is read as gzip has packed it; unpack it first: gunzip"

@@ -65,8 +65,9 @@ class DsjsonLog(FileLog):
             0,
         )  # whether a line was dsjson's; the first line that is an object and none of dsjson's
         for each in self.lines():
-            if not each.text.startswith("{"):
-                if each.text.strip():
+            text = each.text.lstrip()
+            if not text.startswith("{"):
+                if text:
                     self.counters[Skipped.NOT_AN_OBJECT] += 1
                 continue
             with line(self.name, each.number):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # A sum this close to 1 is 1, and two shares this close are the same, in double precision: 1e4 roundings of 1e-16.
 _EXACT = 1e-12
+# No propensity is smaller: what has a probability of 1e-100 is not drawn. Squares of weights are finite down to there.
+_LEAST = 1e-100
 CLOSE = 1e-2
 """How far, as a share, a propensity may be from the pmf's entry and still be the same number: logs round one of them."""
 
@@ -188,6 +190,8 @@ def probability(value: float, what: str) -> float:
         raise ValueError(
             f"{what} is {value}: must be in (0, 1], the probability with which the action was drawn"
         )
+    if value < _LEAST:
+        raise ValueError(f"{what} is {value}: what is so improbable was not drawn; mend the row")
     return min(value, 1.0)
 
 

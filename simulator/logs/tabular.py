@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,6 +199,11 @@ class TableLog(FileLog):
             value = row[name]
             if _empty(value):
                 continue
+            if isinstance(value, (list, dict)):
+                raise ValueError(
+                    f"column {name} holds {type(value).__name__}s: give each number a column of its own, or take the column out; in "
+                    "Python Columns(context=[...]) says which are features"
+                )
             if name not in numeric:
                 numeric[name] = name not in self.columns.categorical and _is_number(value)
             if numeric[name]:
@@ -294,14 +300,14 @@ def _is_number(value: object) -> bool:
             float(value)
         except ValueError:
             return False
-        return True
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return "_" not in value  # Python's own way to write 1000 as 1_000
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
 def _number(row: Row, name: str) -> float:
     value = row[name]
     if type(value) is float:  # most are
         return value
-    if not _is_number(value):
+    if not _is_number(value) and not isinstance(value, bool):
         raise ValueError(f"column {name}: {value!r} is no number")
     return float(value)  # type: ignore[arg-type]  # a str, int or float by now

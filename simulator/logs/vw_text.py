@@ -106,12 +106,15 @@ class VwTextLog(FileLog):
                 yield from self._finish(example)
                 example = _Example(each.number + 1)
                 continue
+            if each.unfinished and "|" not in text:
+                self.cut_short()  # and with it the example, whose label may have lost a digit
+                return
             with line(self.name, each.number):
                 try:
                     example.add(text)
                 except ValueError:
                     # A label that stands before the bar is all there, and so is a feature before a blank.
-                    if not (each.unfinished and ("|" not in text or text.endswith(":"))):
+                    if not (each.unfinished and text.endswith(":")):
                         raise
                     self.cut_short()  # and with it the example
                     return

@@ -466,3 +466,18 @@ def test_a_million_rows_a_second() -> None:
 
 def _mean_width(intervals: list[ConfidenceInterval]) -> float:
     return float(np.mean([interval.half_width for interval in intervals]))
+
+
+@pytest.mark.parametrize("offset", [1e7, 1e9])
+def test_an_interval_moves_with_the_rewards(offset: float) -> None:
+    """Squares of rewards far from 0 have no digits left for what differs."""
+    generator = np.random.default_rng(7)
+    taken, won = drawn(generator, 500, 0.5), drawn(generator, 500, 0.4)
+
+    def interval(by: float) -> ConfidenceInterval:
+        sample = two_armed(taken, won + by, 0.5, 0.9)
+        return cressie_read(Evidence.ips(sample, (by, by + 1.0)))
+
+    near, far = interval(0.0), interval(offset)
+    assert far.low - offset == pytest.approx(near.low, abs=1e-6)
+    assert far.high - offset == pytest.approx(near.high, abs=1e-6)

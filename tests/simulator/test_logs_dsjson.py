@@ -352,3 +352,12 @@ def test_vw_finds_the_same_loss_in_its_own_logs(name: str, count: int) -> None:
     vw.finish()
     assert examples == count
     assert loss == pytest.approx(sum(by_hand), rel=1e-5)
+
+
+def test_blanks_before_a_line_do_not_matter(tmp_path: Path) -> None:
+    text = json.dumps(CB)
+    path = tmp_path / "log.json"
+    path.write_text(f"{text}\n {text}\n\t{text}\n")
+    log = DsjsonLog(path)
+    assert len([event for event in log if isinstance(event, Matured)]) == 3
+    assert not log.counters

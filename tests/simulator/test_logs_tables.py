@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.logs import Columns, CsvLog, Decided, LogFormatError, Matured, ParquetLog, Skipped
+from simulator.logs import (
+    Columns,
+    CsvLog,
+    Decided,
+    LogFormatError,
+    Matured,
+    ParquetLog,
+    Skipped,
+    open_log,
+)
 from simulator.logs.named import Named
 from simulator.logs.shapes import encode
 
@@ -275,3 +285,41 @@ def test_of_very_many_columns_a_message_names_the_first(tmp_path: Path) -> None:
     (tmp_path / "wide.csv").write_text(",".join(f"f{i}" for i in range(300)) + "\n")
     with pytest.raises(LogFormatError, match=r"it has f0, .*, f19 and 280 more\. Say which"):
         list(CsvLog(tmp_path / "wide.csv"))
+
+
+def test_an_underscore_is_no_part_of_a_number(tmp_path: Path) -> None:
+    """Python's float() would take 1_2 for 12."""
+    text = "code,action,propensity,reward\n1_2,a,0.5,1\n12,b,0.5,0\n"
+    first, second = (e for e in write(tmp_path / "log.csv", text) if isinstance(e, Decided))
+    assert first.context.index.tolist() != second.context.index.tolist()
+    with pytest.raises(LogFormatError, match="column reward: '1_0' is no number"):
+        list(write(tmp_path / "log.csv", text.replace("0.5,1\n", "0.5,1_0\n")))
+
+
+def test_cells_of_parquet_that_are_no_plain_numbers(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "price": [Decimal("1.50"), Decimal("2.25")],
+        "action": ["a", "b"],
+        "propensity": [0.5, 0.5],
+        "reward": [True, False],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    events = list(ParquetLog(tmp_path / "log.parquet"))
+    assert [e.context.value.tolist() for e in events if isinstance(e, Decided)] == [[1.5], [2.25]]
+    assert [e.reward for e in events if isinstance(e, Matured)] == [1.0, 0.0]
+    pq.write_table(pa.table({**columns, "price": [[1.0], [2.0]]}), tmp_path / "log.parquet")
+    with pytest.raises(LogFormatError, match="row 1: column price holds lists"):
+        list(ParquetLog(tmp_path / "log.parquet"))
+
+
+def test_a_table_whose_first_column_is_named_pk_is_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("PK,action,propensity,reward\n1,a,0.5,1\n")
+    assert isinstance(open_log(str(path)), CsvLog)
+
+
+def test_a_propensity_with_which_nothing_is_drawn_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LogFormatError, match=r"line 6: .*1e-300: what is so improbable"):
+        list(write(tmp_path / "log.csv", TEXT + "1,NL,a,1e-300,1\n"))

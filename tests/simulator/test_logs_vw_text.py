@@ -105,3 +105,11 @@ def test_a_bad_line_is_refused_with_its_place(
 def test_a_bad_label_is_refused(label: str, tmp_path: Path) -> None:
     with pytest.raises(LogFormatError, match=r"line 1: "):
         list(write(tmp_path / "log", f"{label} | a\n| b\n"))
+
+
+def test_a_label_that_may_have_lost_a_digit_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("1:0:0.5 |i x\n|i y\n\n|i x\n0:-25:0.7")
+    log = VwTextLog(path)
+    assert [event.reward for event in log if isinstance(event, Matured)] == [0.0]
+    assert log.counters[Skipped.CUT_SHORT] == 1
