@@ -10,9 +10,12 @@ import pytest
 from simulator import ArraysLog, Opened, compare, live, tune
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
+from simulator.met import RangeError
 from simulator.served import AsServed
 from simulator.trained_as_served import TrainedAsServed
 from tests.exports.memory_log import MemoryLog, settings
+from tests.simulator.test_replay import Listed
+from tests.simulator.test_slate_replay import slate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +141,31 @@ def test_the_same_from_python_as_from_the_command() -> None:
     assert row["estimand"] == "online"
     assert row["lives"] == 2
     assert row["estimators"]["rejection"]["low"] < row["estimators"]["rejection"]["value"]
+
+
+def test_a_range_that_rewards_contradict_is_refused_wherever_it_can_be_said() -> None:
+    log, said = ArraysLog(arrays(1)), (0.0, 0.5)
+    match = "^rewards from 0 to 1 are in the log, outside 0 to 0.5: say a range that holds them$"
+    with pytest.raises(RangeError, match=match):
+        compare(log, ["uniform"], reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        tune(Opened(log), ["linucb:alpha=[0.1,1]"], reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        live(log, ["uniform"], seeds=1, reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        compare(RankdLog(slates(10)), ["uniform"], estimators=["sips"], reward_range=said)
+
+
+def test_the_range_of_slates_is_that_of_a_slot_that_is_there() -> None:
+    """Rewards 1 and 2, or 1 alone: sums of 1 and 3, and the second slot's place is filled up with 0."""
+    events = []
+    for i in range(120):
+        events += slate(str(i), [0, 1], [1.0, 2.0]) if i % 2 else slate(str(i), [1], [1.0])
+    asked: dict[str, Any] = {"policies": ["uniform"], "estimators": ["sips"]}
+    found = compare(Listed(events), reward_range=(1.0, 2.0), **asked)
+    assert found.reward_range == (1.0, 4.0)
+    with pytest.raises(RangeError, match=r"^rewards from 1 to 2 .*, outside 0 to 1\.5"):
+        compare(Listed(events), reward_range=(0.0, 1.5), **asked)
 
 
 def slates(count: int = 400) -> MemoryLog:
