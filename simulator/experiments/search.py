@@ -118,6 +118,7 @@ def tune(
             check_range((known.low, known.high), reward_range)
         limits = early = reward_range or log.reward_range
     cut = known.decided if score_on_chosen else int(choose_on * known.decided)
+    range_met = limits is None
     if limits is None or early is None:  # what is chosen must not hang on rewards after the cut
         limits = widened(known.low, known.high)
         with source.open() as log:
@@ -126,6 +127,7 @@ def tune(
         estimand,
         estimator,
         limits,
+        range_met,
         standardise,
         min_exploration,
         policy_of(reward_model, "--reward-model"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulator import ArraysLog, Opened, compare, live, tune
+from simulator.experiments import StoreError
 from simulator.life import estimate, versus
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
@@ -19,6 +20,8 @@ from tests.simulator.test_replay import Listed
 from tests.simulator.test_slate_replay import slate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from simulator.targets import Target
@@ -195,6 +198,32 @@ def test_slates_of_few_rewards_say_so_beside_student_s_interval_alone() -> None:
     drawn = compare(Listed(events), interval="bootstrap", **asked).results[0].evaluation
     assert not drawn.estimators["sips"].reason
     assert drawn.vs_logged.reason == f"only 10 of 400 {FEW}"  # which has Student's all the same
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "said"),
+    [(None, None, True), (None, (0.0, 1.0), False), ((0.0, 1.0), None, False)],
+    ids=["met", "said", "of the log"],
+)
+def test_candidates_say_so_too(
+    own: tuple[float, float] | None, given: tuple[float, float] | None, said: bool
+) -> None:
+    log = Opened(ArraysLog(arrays(1), own))
+    found = tune(log, ["uniform"], estimator="ips", estimand="frozen", reward_range=given)
+    for each in (found.candidates[0].estimate, found.policies[0].estimate):
+        assert each["interval"].startswith("empirical likelihood")
+        assert ("say the reward range" in each["reason"]) is said
+
+
+def test_results_of_a_range_that_was_only_met_are_not_those_of_one_that_was_said(
+    tmp_path: Path,
+) -> None:
+    """The range is the same, what is said of it is not."""
+    log = Opened(ArraysLog(arrays(1)))
+    asked: dict[str, Any] = {"estimator": "ips", "estimand": "frozen", "folder": tmp_path}
+    tune(log, ["uniform"], **asked)
+    with pytest.raises(StoreError, match=r"question\.range_met"):
+        tune(log, ["uniform"], reward_range=(0.0, 1.0), **asked)
 
 
 def test_rewards_after_the_cut_do_not_change_what_is_chosen() -> None:
