@@ -195,6 +195,8 @@ def compare(
         slates = replayed_slates(log, targets, estimators, fitting, progress)
         if not slates.matured:
             raise ValueError(_NOTHING)
+        if reward_range is not None:  # of a slot, as policies learn it
+            check_range(slates.met, reward_range)
         answers = conclude_slates(slates, estimators, alpha=alpha, force=force, interval=interval)
         limits = range_of_slates(limits, slates)
         return Comparison(log.name, as_pass(slates), answers, limits, alpha)

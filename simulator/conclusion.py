@@ -7,7 +7,15 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.estimators import MRDR
-from simulator.evaluation import Estimate, difference, evaluate, for_one_look, logged, refused
+from simulator.evaluation import (
+    Estimate,
+    difference,
+    evaluate,
+    for_one_look,
+    logged,
+    refused,
+    with_few,
+)
 from simulator.targets import AS_SERVED
 
 if TYPE_CHECKING:
@@ -84,7 +92,9 @@ def _versus(
     if reason and not force:
         return refused(reason)
     found = difference(one, first, name, alpha)
-    return replace(found, identifiable=False, reason=reason) if reason else found
+    if not reason:
+        return found
+    return with_few(replace(found, identifiable=False, reason=reason), one.reward)
 
 
 def _doubted(evaluation: Evaluation, reason: str, *, force: bool) -> Evaluation:

@@ -42,13 +42,24 @@ def doubts(
             f"the mean weight is {overlap.mean_weight:.3g} (z = {overlap.z:.1f}), so the logged propensities may not be those that "
             "were played: see rankd validate"
         )
-    if interval.startswith(_STUDENT) and (few := few_rewards(rows.reward)):
+    if few := few_beside(interval, rows.reward):
         yield few
     if range_met and rests_on_range(interval):
         yield (
             "the interval takes rewards to lie between the least and the greatest that were met, and misses the value more often "
             "where greater ones are possible: say the reward range"
         )
+
+
+def few_beside(interval: str, reward: Column) -> str:
+    """`few_rewards` of rewards [n], if the method of the interval is Student's; "" beside another, or none.
+
+    >>> few_beside("Student t over decisions", np.zeros(800))
+    'only 0 of 800 rewards differ from the others, too few for a Student interval'
+    >>> few_beside("bootstrap", np.zeros(800)), few_beside("", np.zeros(800))
+    ('', '')
+    """
+    return few_rewards(reward) if interval.startswith(_STUDENT) else ""
 
 
 def few_rewards(reward: Column) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.beside import interval_beside, scatter_tells
-from simulator.doubts import doubts
+from simulator.doubts import doubts, few_beside
 from simulator.estimators import ESTIMATORS, Estimator, create, slope, split, tunings
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
@@ -178,9 +178,15 @@ def difference(one: Sample, other: Sample, name: str, alpha: float = 0.05) -> Es
     try:
         scatter_tells(estimator)
         rows = estimator.influence(one) - estimator.influence(other)
-        return mean(rows, alpha, one.decision)
+        return with_few(mean(rows, alpha, one.decision), one.reward)
     except NotIdentifiable as error:
         return refused(str(error))
+
+
+def with_few(each: Estimate, reward: Column) -> Estimate:
+    """With the doubt that so few rewards [n] vary, if its interval is one that does not hold then."""
+    few = few_beside(each.interval, reward)
+    return replace(each, reason="; ".join(filter(None, (each.reason, few)))) if few else each
 
 
 class _Valued(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from simulator.evaluation import Estimate, refused
+from simulator.evaluation import Estimate, refused, with_few
 from simulator.intervals import INTERVALS, ConfidenceInterval, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import MOST_UNSUPPORTED
@@ -224,7 +224,8 @@ def estimate(found: Online | Refused) -> Estimate:
     if not isinstance(found, Online):
         return refused(found.reason)
     ends = found.interval
-    return Estimate(found.value, ends.low, ends.high, ends.method, True, "")
+    told = Estimate(found.value, ends.low, ends.high, ends.method, True, "")
+    return with_few(told, found.reward)
 
 
 def versus(found: Online | Refused, alpha: float) -> Estimate:
@@ -233,4 +234,5 @@ def versus(found: Online | Refused, alpha: float) -> Estimate:
         return refused(found.reason)
     ends = minus_logged(found, alpha)
     value = float((found.influence - found.reward).mean())
-    return Estimate(value, ends.low, ends.high, ends.method, True, "")
+    told = Estimate(value, ends.low, ends.high, ends.method, True, "")
+    return with_few(told, found.reward)

@@ -15,7 +15,7 @@ from simulator.evaluation import mean
 from simulator.life import Online, Refused, average, estimate, versus
 from simulator.logs import Decided, DsjsonLog, open_log
 from simulator.logs.handed_on import HandedOn
-from simulator.met import rewards_met
+from simulator.met import check_range, rewards_met
 from simulator.online import Live, lives
 from simulator.reports.given import LivesInput
 from simulator.reward_models import Progressive
@@ -102,6 +102,7 @@ def live(
     Raises:
         PolicyError: a policy's settings are wrong, or the reward model expects no rewards.
         LogFormatError: the log is not what its format says.
+        ValueError: a reward is outside the range that was given.
     """
     log = open_log(log) if isinstance(log, (str, PathLike)) else log
     limits = reward_range or log.reward_range or rewards_met(log)
@@ -116,6 +117,8 @@ def live(
     model = Progressive(ModelSpec(policy_of(reward_model, "--reward-model"), **settings).build())
     heard = _Heard(log)
     found = lives(heard, players, model, alpha=alpha, progress=progress)
+    if reward_range is not None:
+        check_range(heard.rewards, reward_range)
     each = [_one(found[k : k + seeds], alpha) for k in range(0, len(found), seeds)]
     own = mean(np.array(heard.rewards), alpha)
     if heard.slates:

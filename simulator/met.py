@@ -5,13 +5,18 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from simulator.logs.events import Matured
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
     from simulator.logs.events import Log
+
+
+class RangeError(ValueError):
+    """Rewards of the log are outside the range that was said. The message says which."""
 
 
 def rewards_met(log: Log) -> tuple[float, float]:
@@ -45,19 +50,21 @@ def widened(low: float, high: float) -> tuple[float, float]:
     return (low, high) if low < high else (min(low, 0.0), max(high, low + 1.0))
 
 
-def check_range(reward: NDArray[np.float64], limits: tuple[float, float]) -> None:
-    """Refuses a range that rewards [n] contradict.
+def check_range(reward: ArrayLike, limits: tuple[float, float]) -> None:
+    """Refuses a range that rewards [n] contradict; none contradict any.
 
-    >>> import numpy as np
-    >>> check_range(np.array([0.0, 1.0]), (0.0, 0.5))
+    >>> check_range([0.0, 1.0], (0.0, 0.5))
     Traceback (most recent call last):
-    ValueError: rewards from 0 to 1 are in the log, outside 0 to 0.5: say a range that holds them
+    simulator.met.RangeError: rewards from 0 to 1 are in the log, outside 0 to 0.5: say a range that holds them
 
     Raises:
-        ValueError: it does not hold them.
+        RangeError: it does not hold them.
     """
-    low, high = float(reward.min()), float(reward.max())
+    rewards = np.asarray(reward)
+    if not rewards.size:
+        return
+    low, high = float(rewards.min()), float(rewards.max())
     if not limits[0] <= low <= high <= limits[1]:
-        raise ValueError(
+        raise RangeError(
             f"rewards from {low:g} to {high:g} are in the log, outside {limits[0]:g} to {limits[1]:g}: say a range that holds them"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from simulator.estimators.slates import IIPS, SLATE_ESTIMATORS, PseudoInverse
-from simulator.evaluation import Estimate, Evaluation, mean, refused
+from simulator.evaluation import Estimate, Evaluation, mean, refused, with_few
 from simulator.intervals import INTERVALS, Evidence
 from simulator.ips import NotIdentifiable
 from simulator.overlap import Overlap, refusal
@@ -64,9 +64,13 @@ def evaluate_slates(
             f"interval {interval}: slates have {' and '.join(INTERVALS_OF_SLATES)} only"
         )
     valued = {name: _valued(name, slates, force=force) for name in names}
-    found = {name: _estimate(each, estimand, alpha, interval) for name, each in valued.items()}
+    earned = slates.reward.sum(axis=1)
+    found = {
+        name: with_few(_estimate(each, estimand, alpha, interval), earned)
+        for name, each in valued.items()
+    }
     first = valued[names[0]]
-    versus = refused(first) if isinstance(first, str) else _minus(first, slates, alpha)
+    versus = refused(first) if isinstance(first, str) else _minus(first, earned, alpha)
     reasons = {each if isinstance(each, str) else each.reason for each in valued.values()}
     common = reasons.pop() if len(reasons) == 1 else ""
     return Evaluation(len(slates), found, versus, Overlap.of(slates.whole()), common)
@@ -91,7 +95,9 @@ def slate_difference(
         pair.append(valued)
     found = mean(pair[0].influence - pair[1].influence, alpha)
     reason = "; ".join(dict.fromkeys(each.reason for each in pair if each.reason))
-    return replace(found, identifiable=False, reason=reason) if reason else found
+    if reason:
+        found = replace(found, identifiable=False, reason=reason)
+    return with_few(found, one.reward.sum(axis=1))
 
 
 def _valued(name: str, slates: Slates, *, force: bool) -> _Valued | str:
@@ -136,8 +142,9 @@ def _estimate(valued: _Valued | str, estimand: str, alpha: float, interval: str)
     return Estimate(value, low, high, found.method, not reason, reason, n=n)
 
 
-def _minus(valued: _Valued, slates: Slates, alpha: float) -> Estimate:
-    """Minus what the log's own slates earned."""
-    found = mean(valued.influence - slates.reward.sum(axis=1), alpha)
+def _minus(valued: _Valued, earned: Column, alpha: float) -> Estimate:
+    """Minus what the log's own slates earned, [n]."""
+    found = mean(valued.influence - earned, alpha)
     reason = valued.reason
-    return replace(found, identifiable=not reason, reason=reason or found.reason)
+    found = replace(found, identifiable=not reason, reason=reason or found.reason)
+    return with_few(found, earned)

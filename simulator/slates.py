@@ -62,6 +62,8 @@ class SlatePass:
     """Those all of whose slots have a final reward; only these count."""
     actions: NDArray[np.float64]
     """How many actions each row's first slot chose from, [n]."""
+    met: tuple[float, float]
+    """(lowest, highest) reward of a slot that counts, without what shorter slates are filled up with; 0 if there are none."""
 
 
 @dataclass(slots=True)
@@ -211,7 +213,8 @@ class _Run:
         for target in self._targets:
             own = {name: grid.of(next(columns), padding) for name, padding in _OWN.items()}
             replayed.append(ReplayedSlates(target, Slates(rewards, **shared, **own)))
-        return SlatePass(replayed, self._count, self._done, actions[order])
+        met = (float(reward.min()), float(reward.max())) if self._done else (0.0, 0.0)
+        return SlatePass(replayed, self._count, self._done, actions[order], met)
 
 
 class _Grid:

@@ -30,7 +30,7 @@ from simulator.fitting import check as check_model
 from simulator.life import ONLINE
 from simulator.lives import live
 from simulator.logs import LogFormatError
-from simulator.met import check_range
+from simulator.met import RangeError, check_range
 from simulator.replay import replay as replay_log
 from simulator.slate_conclusion import (
     as_pass,
@@ -101,11 +101,16 @@ def _faults(path: str) -> Iterator[None]:
         fail(str(error))
     except LogFormatError as error:
         fail(str(error), UNREADABLE)
+    except RangeError as error:
+        fail(f"--reward-range: {error}")
     except ValueError as error:
         fail(f"{path}: {error}", UNREADABLE)
 
 
 def _online(path: str, log: Log, settings: dict[str, Any], asked: Asked) -> int:
+    if asked.reward_range is None and log.reward_range is not None:
+        # Not ours to say: a server's log may have had several ranges, and rewards of each.
+        settings = settings | {"reward_range": None}
     started = time.perf_counter()
     with counted("rows", read_of(log), hidden=asked.as_json) as progress:
         found = live(
@@ -163,10 +168,7 @@ def _estimated(
     if not found.matured:
         _nothing(path)
     if asked.reward_range is not None:
-        try:
-            check_range(found.replayed[0].sample.reward, asked.reward_range)
-        except ValueError as error:
-            fail(f"--reward-range: {error}")
+        check_range(found.replayed[0].sample.reward, asked.reward_range)
     found = log.rest(found)
     if not found.matured:
         fail(
@@ -206,6 +208,8 @@ def _slates(
             f"{path}: the saved model has learned rows of this log; give a log that goes on",
             UNREADABLE,
         )
+    if asked.reward_range is not None:  # of a slot, as policies learn it
+        check_range(slates.met, asked.reward_range)
     results = conclude_slates(
         slates, asked.estimators, alpha=asked.alpha, force=asked.force, interval=asked.interval
     )

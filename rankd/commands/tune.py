@@ -18,6 +18,7 @@ from rankd.commands.tune_show import markdown, show
 from simulator.experiments import CHOOSE_ON, NothingToChooseError, StoreError
 from simulator.experiments import tune as search
 from simulator.logs import LogFormatError
+from simulator.met import RangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,6 +96,8 @@ def tune(
         fail(str(error), UNREADABLE)
     except NothingToChooseError as error:
         fail(f"{path}: {error}", UNREADABLE)
+    except RangeError as error:
+        fail(f"--reward-range: {error}")
     except ValueError as error:  # of what was asked; the log's are above
         fail(str(error))
     except OSError as error:

@@ -39,6 +39,7 @@ class Question:
     estimand: str  # "trained_on_log" or "frozen"
     estimator: str
     reward_range: tuple[float, float]
+    range_met: bool  # whether that is but the range of the rewards that were met
     standardise: bool
     min_exploration: float
     reward_model: dict[str, Any]  # {"type": name, setting: value ...}
@@ -143,6 +144,7 @@ class Ask:
                 asked.reward_range,
                 alpha=asked.alpha,
                 force=asked.force,
+                range_met=asked.range_met,
             )
             estimate = result.estimators[asked.estimator]
             blocks = None

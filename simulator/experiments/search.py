@@ -22,7 +22,7 @@ from simulator.experiments.grid import candidates_of, same
 from simulator.experiments.run import run
 from simulator.experiments.source import source_of
 from simulator.experiments.tuning import Compared, Tuning, Valued
-from simulator.met import rewards_met, widened
+from simulator.met import check_range, rewards_met, widened
 from simulator.specs import policy_of
 from simulator.targets import FROZEN, TRAINED_ON_LOG
 
@@ -100,7 +100,7 @@ def tune(
         progress: called with what is done so far and of how much, in passes over the log.
 
     Raises:
-        ValueError: choose_on, alpha or a name is not what it can be.
+        ValueError: choose_on, alpha or a name is not what it can be, or a reward is outside the range that was given.
         PolicyError: a candidate cannot be; the message names it.
         LogFormatError: the log is not what its format says.
         NothingToChooseError: no candidate has a value.
@@ -114,8 +114,11 @@ def tune(
     tell(0, total)
     with source.open() as log:
         known = survey(log)
+        if reward_range is not None and known.matured:
+            check_range((known.low, known.high), reward_range)
         limits = early = reward_range or log.reward_range
     cut = known.decided if score_on_chosen else int(choose_on * known.decided)
+    range_met = limits is None
     if limits is None or early is None:  # what is chosen must not hang on rewards after the cut
         limits = widened(known.low, known.high)
         with source.open() as log:
@@ -124,6 +127,7 @@ def tune(
         estimand,
         estimator,
         limits,
+        range_met,
         standardise,
         min_exploration,
         policy_of(reward_model, "--reward-model"),

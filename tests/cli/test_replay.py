@@ -171,18 +171,10 @@ def test_reports_are_written(table: Path, tmp_path: Path) -> None:
     assert "there is no folder" in nowhere.err
 
 
-def test_rewards_outside_their_range_are_refused(table: Path) -> None:
-    shown = rankd(
-        "replay",
-        str(table),
-        "--policy",
-        "uniform",
-        "--estimand",
-        "frozen",
-        "--reward-range",
-        "0",
-        "0.5",
-    )
+@pytest.mark.parametrize("estimand", ["frozen", "trained_on_log", "online"])
+def test_rewards_outside_their_range_are_refused(table: Path, estimand: str) -> None:
+    given = ("--policy", "uniform", "--estimand", estimand, "--reward-range", "0", "0.5")
+    shown = rankd("replay", str(table), *given)
     assert shown.code == 1
     assert "--reward-range: rewards from 0 to 1 are in the log, outside" in shown.err
 
@@ -299,6 +291,7 @@ def test_slates_of_rankd_s_own_log(export: Path, tmp_path: Path) -> None:
         (("--cross-fit", "5"), "learns on the way"),
         (("--interval", "martingale"), "normal and bootstrap only"),
         (("--estimand", "online"), "takes slates"),
+        (("--reward-range", "0", "0.5"), "--reward-range: rewards from 0 to 1 are in the log"),
     ],
 )
 def test_what_does_not_go_with_slates(export: Path, arguments: tuple[str, ...], says: str) -> None:

@@ -76,6 +76,7 @@ def test_a_servers_own_log(folder: Path) -> None:
         (("--policy", "linucb", "--choose-on", "0.5", "--score-on-chosen"), 1, "leave --choose-on"),
         (("--policy", "linucb", "--choose-on", "0.01"), 2, "cannot tell the value of any"),
         (("--policy", "linucb", "--reward-model", "uniform"), 1, "expects no rewards"),
+        (("--policy", "linucb", "--reward-range", "0", "0.5"), 1, "--reward-range: rewards from"),
         (("--policy", "linucb", "--alpha", "1"), 1, "--alpha 1: must be in (0, 1)"),
         (("--policy", "linucb", "--report", "nowhere/x.md"), 1, "there is no folder nowhere"),
     ],

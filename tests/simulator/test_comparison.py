@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from simulator import ArraysLog, Opened, compare, live, tune
+from simulator.experiments import StoreError
+from simulator.life import estimate, versus
 from simulator.logs.rankd_log import RankdLog
 from simulator.logs.served import ServedLog
+from simulator.met import RangeError
 from simulator.served import AsServed
 from simulator.trained_as_served import TrainedAsServed
 from tests.exports.memory_log import MemoryLog, settings
+from tests.simulator.test_replay import Listed
+from tests.simulator.test_slate_replay import slate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from simulator.targets import Target
@@ -121,6 +128,104 @@ def test_an_interval_that_rests_on_a_range_that_was_only_met_says_so(
     assert not snips.reason  # Student's t asks for no range
 
 
+FEW = "rewards differ from the others, too few for a Student interval"
+
+
+def few(**changes: Any) -> ArraysLog:
+    """10 rewards of 1, all others 0."""
+    return ArraysLog(arrays(1, reward=(np.arange(N) % 60 == 7).astype(float), **changes))
+
+
+def test_every_student_interval_of_few_rewards_says_so() -> None:
+    found = compare(few(), ["linucb", "uniform"], estimators=["ips"], reward_range=(0.0, 1.0))
+    first, second = found.results
+    assert second.vs_first is not None
+    lived = [live(few(), ["linucb"], seeds=seeds).policies[0] for seeds in (1, 2)]
+    for each in (
+        first.evaluation.estimators["ips"],
+        first.evaluation.vs_logged,
+        second.vs_first,
+        *(estimate(each) for each in lived),
+        *(versus(each, 0.05) for each in lived),
+    ):
+        assert each.low is not None
+        assert each.identifiable
+        assert each.reason == f"only 10 of 600 {FEW}"
+    tuned = tune(Opened(few()), ["linucb:alpha=[0.1,1]"], estimator="ips").policies
+    assert tuned[1].winner_minus is not None
+    for one in (tuned[0].estimate, tuned[0].vs_logged, tuned[1].winner_minus):
+        assert one["reason"] == f"only 4 of 240 {FEW}"  # of the later part
+    usual = compare(ArraysLog(arrays(1)), ["linucb", "uniform"], estimators=["ips"]).results[1]
+    assert usual.vs_first is not None
+    assert not usual.vs_first.reason
+
+
+def test_a_difference_that_is_not_to_be_believed_says_that_first() -> None:
+    log = few(action=np.arange(N) % 100 // 99, pi_b=MOSTLY_THE_FIRST)
+    found = compare(log, ["uniform", "epsilon_greedy"], estimators=["ips"], force=True)
+    versus = found.results[1].vs_first
+    assert versus is not None
+    assert not versus.identifiable
+    assert versus.reason.startswith("the first policy, uniform, is refused: ")
+    assert versus.reason.endswith(f"; only 10 of 600 {FEW}")
+    dm = compare(few(), ["uniform", "linucb"], estimators=["dm"]).results[1].vs_first
+    assert dm is not None
+    assert dm.low is None
+    assert FEW not in dm.reason  # there is no interval to doubt
+
+
+def test_slates_of_few_rewards_say_so_beside_student_s_interval_alone() -> None:
+    """10 of 400 slates earn 1, in their second slot."""
+    events = [
+        event
+        for i in range(400)
+        for event in slate(str(i), [i % 4, (i + 1) % 4], [0.0, float(i % 40 == 7)])
+    ]
+    asked: dict[str, Any] = {
+        "policies": ["uniform", "epsilon_greedy:epsilon=0.9"],
+        "estimators": ["sips"],
+        "estimand": "frozen",
+        "reward_range": (0.0, 1.0),
+    }
+    for force in (False, True):
+        first, second = compare(Listed(events), force=force, **asked).results
+        assert second.vs_first is not None
+        sips = first.evaluation.estimators["sips"]
+        for each in (sips, first.evaluation.vs_logged, second.vs_first):
+            assert each.low is not None
+            assert each.identifiable
+            assert each.reason == f"only 10 of 400 {FEW}"
+    drawn = compare(Listed(events), interval="bootstrap", **asked).results[0].evaluation
+    assert not drawn.estimators["sips"].reason
+    assert drawn.vs_logged.reason == f"only 10 of 400 {FEW}"  # which has Student's all the same
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "said"),
+    [(None, None, True), (None, (0.0, 1.0), False), ((0.0, 1.0), None, False)],
+    ids=["met", "said", "of the log"],
+)
+def test_candidates_say_so_too(
+    own: tuple[float, float] | None, given: tuple[float, float] | None, said: bool
+) -> None:
+    log = Opened(ArraysLog(arrays(1), own))
+    found = tune(log, ["uniform"], estimator="ips", estimand="frozen", reward_range=given)
+    for each in (found.candidates[0].estimate, found.policies[0].estimate):
+        assert each["interval"].startswith("empirical likelihood")
+        assert ("say the reward range" in each["reason"]) is said
+
+
+def test_results_of_a_range_that_was_only_met_are_not_those_of_one_that_was_said(
+    tmp_path: Path,
+) -> None:
+    """The range is the same, what is said of it is not."""
+    log = Opened(ArraysLog(arrays(1)))
+    asked: dict[str, Any] = {"estimator": "ips", "estimand": "frozen", "folder": tmp_path}
+    tune(log, ["uniform"], **asked)
+    with pytest.raises(StoreError, match=r"question\.range_met"):
+        tune(log, ["uniform"], reward_range=(0.0, 1.0), **asked)
+
+
 def test_rewards_after_the_cut_do_not_change_what_is_chosen() -> None:
     """mf clips rewards to their range, so it would see a late outlier in its range."""
     last = arrays(1)["reward"].copy()
@@ -138,6 +243,31 @@ def test_the_same_from_python_as_from_the_command() -> None:
     assert row["estimand"] == "online"
     assert row["lives"] == 2
     assert row["estimators"]["rejection"]["low"] < row["estimators"]["rejection"]["value"]
+
+
+def test_a_range_that_rewards_contradict_is_refused_wherever_it_can_be_said() -> None:
+    log, said = ArraysLog(arrays(1)), (0.0, 0.5)
+    match = "^rewards from 0 to 1 are in the log, outside 0 to 0.5: say a range that holds them$"
+    with pytest.raises(RangeError, match=match):
+        compare(log, ["uniform"], reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        tune(Opened(log), ["linucb:alpha=[0.1,1]"], reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        live(log, ["uniform"], seeds=1, reward_range=said)
+    with pytest.raises(RangeError, match=match):
+        compare(RankdLog(slates(10)), ["uniform"], estimators=["sips"], reward_range=said)
+
+
+def test_the_range_of_slates_is_that_of_a_slot_that_is_there() -> None:
+    """Rewards 1 and 2, or 1 alone: sums of 1 and 3, and the second slot's place is filled up with 0."""
+    events = []
+    for i in range(120):
+        events += slate(str(i), [0, 1], [1.0, 2.0]) if i % 2 else slate(str(i), [1], [1.0])
+    asked: dict[str, Any] = {"policies": ["uniform"], "estimators": ["sips"]}
+    found = compare(Listed(events), reward_range=(1.0, 2.0), **asked)
+    assert found.reward_range == (1.0, 4.0)
+    with pytest.raises(RangeError, match=r"^rewards from 1 to 2 .*, outside 0 to 1\.5"):
+        compare(Listed(events), reward_range=(0.0, 1.5), **asked)
 
 
 def slates(count: int = 400) -> MemoryLog:

@@ -129,9 +129,10 @@ def test_a_log_that_changed_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join(["x,action,pmf:a,pmf:b,reward", *rows]) + "\n")
     before = tune(FileSource(path), ["linucb:alpha=[0,1]"], folder=folder)
     assert tune(FileSource(path), ["linucb:alpha=[0,1]"], folder=folder) == before
-    path.write_text(path.read_text().replace(rows[300], rows[300][:-1] + "9", 1))
+    other = str(1 - int(rows[300][-1]))  # rewards have the same range
+    path.write_text(path.read_text().replace(rows[300], rows[300][:-1] + other, 1))
     with pytest.raises(StoreError, match=r"the log is not the one .*log\.digest"):
-        tune(FileSource(path), ["linucb:alpha=[0,1]"], reward_range=(0.0, 1.0), folder=folder)
+        tune(FileSource(path), ["linucb:alpha=[0,1]"], folder=folder)
 
 
 ACTIONS = encode_actions(["a", "b"], [])
