@@ -145,6 +145,27 @@ def test_memory_is_bounded_where_the_writer_is_there_and_reads_nothing(
     monkeypatch.setattr(client, "_BEHIND", bound)
     refused: list[ServiceError] = []
 
+    async def flood() -> None:
+        async with serving(tmp_path) as (service, journal):
+            while not journal.connected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+            async def call() -> None:
+                request = asked()
+                request.context.add(categorical_names=["c"], categorical_values=[payload])
+                with contextlib.suppress(UnavailableError, ResourceExhaustedError):
+                    await service.rank(request)
+
+            async with asyncio.TaskGroup() as calls:
+                for _ in range(100):  # 5 MB
+                    calls.create_task(call())
+                    await asyncio.sleep(0.001)
+                    if journal.behind:
+                        break
+            with pytest.raises(ResourceExhaustedError) as caught:
+                await service.rank(asked())
+            refused.append(caught.value)
+
     async def run() -> None:
         end = asyncio.Event()
 
@@ -154,28 +175,12 @@ def test_memory_is_bounded_where_the_writer_is_there_and_reads_nothing(
             writer.transport.abort()
 
         async with await asyncio.start_unix_server(stalled, tmp_path / "socket") as listener:
-            async with serving(tmp_path) as (service, journal):
-                while not journal.connected:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-
-                async def call() -> None:
-                    request = asked()
-                    request.context.add(categorical_names=["c"], categorical_values=[payload])
-                    with contextlib.suppress(UnavailableError):
-                        await service.rank(request)
-
-                async with asyncio.TaskGroup() as calls:
-                    for _ in range(100):  # 5 MB
-                        calls.create_task(call())
-                        await asyncio.sleep(0.001)
-                        if journal.behind:
-                            break
-                with pytest.raises(ResourceExhaustedError) as caught:
-                    await service.rank(asked())
-                refused.append(caught.value)
-            end.set()
-            listener.close()
-            await asyncio.sleep(0.01)
+            try:
+                await flood()
+            finally:
+                end.set()
+                listener.close()
+                await asyncio.sleep(0.01)
 
     asyncio.run(run())
     assert refused[0].retry_after  # type: ignore[attr-defined]
