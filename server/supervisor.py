@@ -122,9 +122,8 @@ class Supervisor:
             started = time.monotonic()
             try:
                 process = await self._spawn(name, port)
-            except (
-                OSError
-            ) as error:  # no memory, or too many processes or files: for a while, it is to be hoped
+            except OSError as error:
+                # No memory, or too many processes or files: for a while, it is to be hoped.
                 log.error(
                     "cannot start a process; trying again", role=name, error=str(error), delay=delay
                 )

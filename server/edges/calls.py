@@ -139,15 +139,15 @@ class Calls:
     async def drain(self, seconds: float) -> None:
         """Refuses new calls, lets running ones end, and after so many seconds cancels those that are left."""
         self.stopping = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._empty()
+        await ended(lambda: self._calls, seconds)
         for call in list(self._calls):
             call.halt(Stop.STOPPING)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # what is cancelled ends at once
-                await self._empty()
+        await ended(lambda: self._calls, 1.0)  # what is cancelled ends at once
 
-    async def _empty(self) -> None:
-        while self._calls:  # noqa: ASYNC110  # an event would cost every call
-            await asyncio.sleep(_DRAIN_SECONDS)
+
+async def ended(running: Callable[[], object], seconds: float) -> None:
+    """Waits until nothing is `running` any more, for so many seconds at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while running():  # noqa: ASYNC110  # an event would cost every call
+                await asyncio.sleep(_DRAIN_SECONDS)

@@ -120,14 +120,14 @@ class EnvoyApp:
     async def _unary(
         self, method: Unary, headers: Headers, encoding: bytes, call: Call, send: Send
     ) -> None:
-        timeout = headers.get(b"grpc-timeout")
-        limit = BODY_SECONDS if timeout is None else min(seconds(timeout), BODY_SECONDS)
+        limit = headers.get(b"grpc-timeout")
+        timeout = None if limit is None else seconds(limit)
         # This `receive` does not bear to be cancelled, and nearly always comes at once: so no timer yet, but a look now and then.
-        call.due = call.began + limit
+        call.due = call.began + (BODY_SECONDS if timeout is None else min(timeout, BODY_SECONDS))
         message = await call.receive()
         call.due = None
         if timeout is not None:
-            call.within(seconds(timeout))
+            call.within(timeout)
         body = message.get("body")
         if body is None:
             raise GoneError

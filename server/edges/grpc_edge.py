@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from server.edges.calls import ended
 from server.edges.health import Health
 from server.edges.methods import (
     MAX_REPLY_BYTES,
@@ -48,10 +49,7 @@ class Handlers:
 
     async def ended(self) -> None:
         """Waits for all to end: at once, as they are cancelled, but never for long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                while self.running:  # noqa: ASYNC110  # an event would cost every call
-                    await asyncio.sleep(0.01)
+        await ended(lambda: self.running, _END_SECONDS)
 
 
 def unary(method: Unary, handlers: Handlers) -> Handler:
@@ -85,10 +83,10 @@ def streaming(method: Streaming, handlers: Handlers) -> Handler:
             except grpc.aio.InternalError as error:  # the call is over
                 raise GoneError from error
 
-        # What a TaskGroup raises keeps itself in a cycle (Python 3.11), and with its traceback the call.
         handlers.running += 1
         try:
             await method.run(read, write)
+        # What a TaskGroup raises keeps itself in a cycle (Python 3.11), and with its traceback the call.
         except asyncio.CancelledError as error:
             raise error.with_traceback(None) from None
         except Exception as error:
@@ -148,8 +146,12 @@ class GrpcEdge:
         services: dict[str, dict[str, Handler]] = {}
         for path, method in methods_of(decisions, admin, self._health).items():
             _, service, name = path.split("/")
-            make: Any = unary if isinstance(method, Unary) else streaming
-            services.setdefault(service, {})[name] = make(method, self._handlers)
+            handler = (
+                unary(method, self._handlers)
+                if isinstance(method, Unary)
+                else streaming(method, self._handlers)
+            )
+            services.setdefault(service, {})[name] = handler
         self._server.add_generic_rpc_handlers(
             grpc.method_handlers_generic_handler(name, methods)
             for name, methods in services.items()

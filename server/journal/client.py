@@ -182,12 +182,16 @@ class JournalClient:
         self._writer: asyncio.StreamWriter | None = None
         self._out: list[bytes] = []  # frames to be written at the end of this turn of the loop
         self._watching = False
-        self.behind = False
-        """Whether the writer has left so much unread that no more should be sent: what has been given up stays in the connection's buffer."""
 
     @property
     def connected(self) -> bool:
         return self._writer is not None
+
+    @property
+    def behind(self) -> bool:
+        """Whether the writer has left so much unread that no more should be sent: what was given up stays in the connection's buffer."""
+        writer = self._writer
+        return writer is not None and writer.transport.get_write_buffer_size() > _BEHIND
 
     @property
     def in_flight(self) -> int:
@@ -275,7 +279,6 @@ class JournalClient:
         # Once the connection is lost all that was not answered is sent again anyway; Envoy's loop would raise here.
         if data and self._writer is not None and not self._writer.is_closing():
             self._writer.write(data)
-            self.behind = self._writer.transport.get_write_buffer_size() > _BEHIND
 
     async def wait(self, answer: Answer) -> list[internal_pb2.Ack]:
         """The answer to `send`. Whoever is cancelled or gives up here may wait for it again.
@@ -326,15 +329,12 @@ class JournalClient:
                 log.warning("lost the journal's writer", error=str(error))
             finally:
                 self._writer = None
-                self.behind = False
                 writer.transport.abort()  # else it would keep what the writer has not read
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
         unframer = Unframer()
         while data := await reader.read(_RECEIVE):
-            if self.behind and self._writer is not None:
-                self.behind = self._writer.transport.get_write_buffer_size() > _BEHIND
             for message in unframer.feed(data):
                 reply = internal_pb2.JournalReply.FromString(message)
                 request = self._waiting.pop(reply.id, None)

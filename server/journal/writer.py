@@ -101,8 +101,7 @@ class Writer:
         self._waker = waker
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping = False
-        self._full = False
-        self._why: internal_pb2.JournalReply.Error = _Error.ERROR_FULL  # if so
+        self._failing: internal_pb2.JournalReply.Error = _Error.ERROR_NONE  # why, if so
         self._tick_at = time.monotonic() + TICK_SECONDS
 
     def stop(self, *_: object) -> None:
@@ -217,7 +216,7 @@ class Writer:
         stored = self._append([request.records for _, request in group])
         for i, (connection, request) in enumerate(group):
             if stored is None:
-                self._refuse(connection, request.id, self._why)
+                self._refuse(connection, request.id, self._failing)
                 continue
             reply = internal_pb2.JournalReply(id=request.id)
             for place in stored[i]:
@@ -251,15 +250,14 @@ class Writer:
         try:
             stored = self._store.append(groups)
         except sqlite3.Error as error:
-            if not self._full:
+            if not self._failing:
                 log.error("cannot write the journal; refusing calls until it can", error=str(error))
-            self._full = True
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
-            self._why = _Error.ERROR_FULL if code in _NO_ROOM else _Error.ERROR_BUSY
+            self._failing = _Error.ERROR_FULL if code in _NO_ROOM else _Error.ERROR_BUSY
             return None
-        if self._full:
+        if self._failing:
             log.info("the journal can be written again")
-            self._full = False
+            self._failing = _Error.ERROR_NONE
         return stored
 
     def _refuse(

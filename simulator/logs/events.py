@@ -95,6 +95,10 @@ class Decided:
             raise ValueError(
                 f"the propensity is {self.propensity}: must be in (0, 1], the probability with which the action was drawn"
             )
+        if self.propensity < _LEAST:
+            raise ValueError(
+                f"the propensity is {self.propensity}: what is so improbable was not drawn; mend the row"
+            )
         if not (self.weight > 0.0 and math.isfinite(self.weight)):
             raise ValueError(f"the weight is {self.weight}: must be positive and finite")
         if self.pmf is not None:
@@ -190,8 +194,6 @@ def probability(value: float, what: str) -> float:
         raise ValueError(
             f"{what} is {value}: must be in (0, 1], the probability with which the action was drawn"
         )
-    if value < _LEAST:
-        raise ValueError(f"{what} is {value}: what is so improbable was not drawn; mend the row")
     return min(value, 1.0)
 
 

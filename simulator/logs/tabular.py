@@ -124,7 +124,7 @@ class TableLog(FileLog):
                     time_us=self._time(row),
                 )
                 known = not _empty(row[columns.reward])
-                matured = Matured(decided, _number(row, columns.reward)) if known else None
+                matured = Matured(decided, _reward(row, columns.reward)) if known else None
             yield decided
             if matured is None:
                 self.counters[Skipped.UNLABELLED] += 1
@@ -308,6 +308,12 @@ def _number(row: Row, name: str) -> float:
     value = row[name]
     if type(value) is float:  # most are
         return value
-    if not _is_number(value) and not isinstance(value, bool):
+    if not _is_number(value):
         raise ValueError(f"column {name}: {value!r} is no number")
     return float(value)  # type: ignore[arg-type]  # a str, int or float by now
+
+
+def _reward(row: Row, name: str) -> float:
+    """A number, or whether it was a success."""
+    value = row[name]
+    return float(value) if isinstance(value, bool) else _number(row, name)

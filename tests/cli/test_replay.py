@@ -348,3 +348,15 @@ def test_a_saved_model_that_knows_nothing_of_the_log_says_so(tmp_path: Path, kno
     for each in (*one["estimators"].values(), one["vs_logged"]):
         assert (doubt in each["reason"]) is not known
     assert doubt not in json.dumps(uniform)
+
+
+def test_lines_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    decision = {"c": {"_multi": [{"x": 1}, {"x": 2}]}, "a": [1, 2], "p": [0.5, 0.5]}
+    line = json.dumps({**decision, "_label_cost": -1.0, "_label_Action": 1, "_labelIndex": 0})
+    skipped = json.dumps({**json.loads(line), "_skipLearn": True})
+    path = tmp_path / "log.json"
+    path.write_text("\n".join([line] * 300 + ['{"_checkpoint": true}'] * 2 + [skipped] * 3) + "\n")
+    shown = rankd("replay", str(path), "--policy", "uniform")
+    told = " ".join(shown.err.split())
+    assert f"2 lines of {path} are about no decision, and were passed over" in told
+    assert f"3 decisions of {path} say _skipLearn, and were passed over" in told

@@ -309,6 +309,9 @@ def test_cells_of_parquet_that_are_no_plain_numbers(tmp_path: Path) -> None:
     events = list(ParquetLog(tmp_path / "log.parquet"))
     assert [e.context.value.tolist() for e in events if isinstance(e, Decided)] == [[1.5], [2.25]]
     assert [e.reward for e in events if isinstance(e, Matured)] == [1.0, 0.0]
+    pq.write_table(pa.table({**columns, "propensity": [True, True]}), tmp_path / "log.parquet")
+    with pytest.raises(LogFormatError, match="row 1: column propensity: True is no number"):
+        list(ParquetLog(tmp_path / "log.parquet"))
     pq.write_table(pa.table({**columns, "price": [[1.0], [2.0]]}), tmp_path / "log.parquet")
     with pytest.raises(LogFormatError, match="row 1: column price holds lists"):
         list(ParquetLog(tmp_path / "log.parquet"))
