@@ -46,7 +46,6 @@ def decision() -> bytes:
         epoch=1,
         model_version=4,
         mode=pb.MODE_ONLINE,
-        request_hash=bytes(16),
     )
     logged.context.add(numeric_names=["hour", "age"], numeric_values=[20.0, 41.0])
     return logged.SerializeToString()

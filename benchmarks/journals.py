@@ -122,7 +122,6 @@ class _Decisions:
             epoch=1,
             model_version=_EPOCH_RECORD,
             mode=pb.MODE_ONLINE,
-            request_hash=bytes(16),
         )
         group = self._context = decision.context.add(
             numeric_names=[f"number_{i:02}" for i in range(world.numbers)],

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from benchmarks import h2load, serve_targets
 from benchmarks.environments import ROOT
 from benchmarks.reports import result, table
 from benchmarks.serve_latency import commit_ms
-from benchmarks.serve_runs import Call, Cost, measure
+from benchmarks.serve_runs import CONNECTIONS, Call, Cost, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,8 @@ LATE_MS = 10.0  # above a commit, at the 99th percentile
 WORKERS = 0.9  # decisions in a processor second with two workers, as a share of those with one
 LATENCY_ACTIONS = 100
 WORKERS_ACTIONS = 10
+# Connections of the load on one worker and on two: as many for each of the two as the other parts have for their one.
+_WORKERS_CONNECTIONS = 2 * CONNECTIONS
 # Seconds at half of capacity, and of commits before and after.
 _STEADY = 10.0
 _COMMITS = 3.0
@@ -163,7 +165,7 @@ def latency(report: Report, folder: Path, asked: argparse.Namespace) -> None:
 
 
 def two_workers(report: Report, folder: Path, asked: argparse.Namespace) -> None:
-    """One worker and two, in turn."""
+    """One worker and two, in turn, under the same load, which is enough for two."""
     counts = [WORKERS_ACTIONS]
     with (
         serve_targets.journalled(folder / "one", "dense", counts, 1, asked.edge) as one,
@@ -171,7 +173,9 @@ def two_workers(report: Report, folder: Path, asked: argparse.Namespace) -> None
     ):
         one.name, two.name = "one", "two"
         reply = one.reply_bytes("dense", WORKERS_ACTIONS)
-        call = Call.of("unary", "dense", WORKERS_ACTIONS, reply)
+        call = replace(
+            Call.of("unary", "dense", WORKERS_ACTIONS, reply), connections=_WORKERS_CONNECTIONS
+        )
         found = measure([(one, call), (two, call)], asked.seconds, asked.rounds)
     report.figures["workers"] = {name: asdict(cost) for name, cost in found.items()}
     for name, cost in found.items():

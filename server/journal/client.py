@@ -35,6 +35,9 @@ _RECONNECT_SECONDS = 0.05
 _RECEIVE = 1 << 20
 # Bytes that may wait for the writer to read them. Ten seconds of a stalled disk at 1,000 calls of 4 kB a second.
 _BEHIND = 64 << 20
+# Bytes that the kernel is to take at once, as far as it may (net.core.wmem_max): a batch of 64 decisions of 7 kB is 450 kB. With the usual 200 kB it goes
+# in pieces, each with a turn of the loop and a wake-up of the writer: 227 us a decision instead of 195, in all processes.
+_SEND = 4 << 20
 # How often, in shares of the timeout, those who have waited for too long are looked for: so they wait for up to a twentieth longer.
 _LOOK = 0.05
 
@@ -320,6 +323,8 @@ class JournalClient:
             except OSError:
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
             self._out = [request.frame for request in self._waiting.values()]
             self._writer = writer
             self._flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from policies.features import FeatureError
@@ -45,28 +44,28 @@ class Asked:
     slots: list[str]
     tail: bytes  # of the request
     question: bytes  # what was asked, as the log keeps it
-    request_hash: bytes
     shape: QuestionShape | None = None  # where it is known
     decided: Answer | None = None
     model: tuple[int, int] = (0, 0)  # (epoch, version) of the one that decided
     stored: pb.Decision | None = None  # the event's decision, where it was made before
+    clashes: bool = False  # whether that was one on another question
     decision_id: str = ""
 
     def logged(self, ack: internal_pb2.Ack) -> None:
         """Takes note of where the decision stands in the log, and of the one that was there before."""
         self.decision_id = f"{ack.node}:{ack.sequence}"
         if ack.HasField("stored"):
-            self.stored = pb.Decision.FromString(ack.stored)
+            self.made_before(ack.stored)
+
+    def made_before(self, decision: bytes) -> None:
+        """Takes note of what the event's decision is, which the log has already."""
+        self.stored = pb.Decision.FromString(decision)
+        self.clashes = _question(self.stored, self.stored.slot_ids) != self.question
 
     @property
     def named(self) -> bool:
         """Whether the client gave the event its id."""
         return bool(self.request.event_id)
-
-    @property
-    def clashes(self) -> bool:
-        """Whether the event's decision was one on another question."""
-        return self.stored is not None and self.stored.request_hash != self.request_hash
 
     @property
     def redelivered(self) -> bool:
@@ -93,11 +92,11 @@ def check(path: str, app: str, request: api.RankRequest, limits: Limits, known: 
     else:
         shape, ids, slots = found.question, found.question.ids, []
         question = found.logged(end)
-    request_hash = blake2b(question, digest_size=16).digest()
-    return Asked(path, request, app, event_id, ids, slots, end, question, request_hash, shape)
+    return Asked(path, request, app, event_id, ids, slots, end, question, shape)
 
 
-def _question(request: api.RankRequest, slots: list[str]) -> bytes:
+def _question(request: api.RankRequest | pb.Decision, slots: Sequence[str]) -> bytes:
+    """What was asked, as the log keeps it: of a request, or once more of a decision."""
     return pb.Decision(
         context=request.context,
         action_ids=request.action_ids,
@@ -195,7 +194,6 @@ def _logged(asked: Asked, answer: Answer, served: Served) -> bytes:
         epoch=served.epoch,
         model_version=served.version,
         mode=MODES[served.settings.mode],
-        request_hash=asked.request_hash,
         preferred=answer.preferred,
     )
     # The bytes of parts of a message, one after the other, are those of the whole where its fields come in their order.

@@ -225,7 +225,7 @@ class DecisionService:
             for each in of_app:
                 decision = found.get(each.event_id)
                 if decision is not None:
-                    each.stored = pb.Decision.FromString(decision.payload)
+                    each.made_before(decision.payload)
                     each.decision_id = f"{decision.node}:{decision.sequence}"
 
     async def _log(self, asked: list[Asked]) -> list[pb.Header]:

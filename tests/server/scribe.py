@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from policies import state_sha256
@@ -137,7 +136,6 @@ class Scribe:
             epoch=epoch,
             model_version=version,
             mode=MODES[settings.mode],
-            request_hash=blake2b(request.SerializeToString(), digest_size=16).digest(),
             preferred=answer.preferred,
         )
         return self.append(pb.KIND_DECISION, event_id, decision.SerializeToString(), **more)

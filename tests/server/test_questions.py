@@ -303,3 +303,21 @@ def decided_alone(asked: api.RankRequest, event_id: str, by: Served) -> bytes:
     again.CopyFrom(asked)
     again.event_id = event_id
     return decided(again, Questions(), by)[1]
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
+def test_a_retry_is_told_from_another_question_by_what_the_log_has(
+    make: Callable[[random.Random], api.RankRequest],
+) -> None:
+    rng, known, by = random.Random(2), Questions(), served()
+    first, other = make(rng), make(rng)
+    other.defer_activation = not first.defer_activation
+    _, record = decided(first, known, by)
+    older = pb.Decision.FromString(record)
+    older.request_hash = bytes(16)  # as servers wrote that are older than this comparison
+    for known_here in (known, Questions()):
+        for before in (record, older.SerializeToString()):
+            for asked, clashes in ((first, False), (other, True)):
+                checked = check("", "default", asked, LIMITS, known_here)
+                checked.made_before(before)
+                assert checked.clashes is clashes
