@@ -165,22 +165,28 @@ def latency(report: Report, folder: Path, asked: argparse.Namespace) -> None:
 
 
 def two_workers(report: Report, folder: Path, asked: argparse.Namespace) -> None:
-    """One worker and two, in turn, under the same load, which is enough for two."""
+    """One worker and two, in turn, under the same load, which is enough for two; and one echo and two, which share cores and caches as these do."""
     counts = [WORKERS_ACTIONS]
-    with (
-        serve_targets.journalled(folder / "one", "dense", counts, 1, asked.edge) as one,
-        serve_targets.journalled(folder / "two", "dense", counts, 2, asked.edge) as two,
-    ):
-        one.name, two.name = "one", "two"
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        one = enter(serve_targets.journalled(folder / "one", "dense", counts, 1, asked.edge))
+        two = enter(serve_targets.journalled(folder / "two", "dense", counts, 2, asked.edge))
         reply = one.reply_bytes("dense", WORKERS_ACTIONS)
+        targets: list[Target] = [one, two]
+        targets += [enter(serve_targets.floor(reply, processes)) for processes in (1, 2)]
+        for target, name in zip(targets, ("one", "two", "one echo", "two echoes"), strict=True):
+            target.name = name
         call = replace(
             Call.of("unary", "dense", WORKERS_ACTIONS, reply), connections=_WORKERS_CONNECTIONS
         )
-        found = measure([(one, call), (two, call)], asked.seconds, asked.rounds)
+        found = measure([(target, call) for target in targets], asked.seconds, asked.rounds)
     report.figures["workers"] = {name: asdict(cost) for name, cost in found.items()}
     for name, cost in found.items():
-        print(f"{name} worker(s): {cost.rate:.0f} decisions a second, {cost.total:.0f} us each")
+        print(f"{name:10}: {cost.rate:.0f} calls a second, {cost.total:.0f} us each")
     ratio = found["one"].total / found["two"].total
+    floor = found["one echo"].total / found["two echoes"].total
+    report.figures["workers, of echoes"] = floor
+    print(f"two echoes make {floor:.2f} of one's calls in a processor second")
     report.bar(
         "two workers: decisions in a processor second, of one's", ratio, WORKERS, at_most=False
     )

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,6 +114,24 @@ class Program:
         pass
 
 
+@dataclass
+class Several:
+    """Programs that share a port."""
+
+    programs: list[Program]
+    name: str
+
+    @property
+    def port(self) -> int:
+        return self.programs[0].port
+
+    def cpu(self) -> dict[str, float]:
+        return {"worker": sum(program.cpu()["worker"] for program in self.programs)}
+
+    def settle(self, decisions: int) -> None:
+        pass
+
+
 def _cpu(service: Service) -> dict[str, float]:
     """By role, workers together."""
     pids = service.pids()
@@ -170,9 +188,10 @@ def started(name: str, command: Sequence[str], port: int) -> Iterator[Program]:
 
 
 @contextmanager
-def floor(reply_bytes: int) -> Iterator[Program]:
+def floor(reply_bytes: int, processes: int = 1) -> Iterator[Several]:
     """The echo, which answers with so many bytes."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.serve_floor", str(port), str(reply_bytes)]
-    with started("echo", command, port) as target:
-        yield target
+    with ExitStack() as stack:
+        programs = [stack.enter_context(started("echo", command, port)) for _ in range(processes)]
+        yield Several(programs, "echo")

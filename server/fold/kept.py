@@ -13,8 +13,8 @@ _SHAPES, SHAPE_BYTES = 1_024, 16 << 10
 # Shapes with one key are tried one after another.
 _ALIKE = 8
 # Making a shape takes as long as reading ten members without one. When so many have been made, each must have been of use
-# so often, or no more are made.
-_TRIED, _WORTH = 256, 16
+# so often, or no more are made, but of every so many members one: what comes may change, and trying costs a twenty-fifth so.
+_TRIED, _WORTH, _AGAIN = 256, 16, 256
 
 
 class Fitting(Protocol):
@@ -34,6 +34,7 @@ class Kept(Generic[S]):
         self._by_key: dict[Hashable, list[S]] = {}
         self.kept = self.made = 0  # shapes that are there, and that were made
         self._used = 0
+        self._passed = 0  # members of which no shape was made
 
     def find(self, key: Hashable, data: bytes) -> S | None:
         """The shape of these bytes, if it is there."""
@@ -49,9 +50,11 @@ class Kept(Generic[S]):
 
     @property
     def worth_making(self) -> bool:
-        """Whether shapes have been of use so far. Who asks and hears yes makes one."""
+        """Whether to make one: shapes have been of use so far, or it is time to try again. Who asks and hears yes makes one."""
         if self.made >= _TRIED and self._used < _WORTH * self.made:
-            return False
+            self._passed += 1
+            if self._passed % _AGAIN:
+                return False
         self.made += 1
         return True
 
