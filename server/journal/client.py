@@ -324,7 +324,8 @@ class JournalClient:
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
+            with contextlib.suppress(OSError):  # some systems refuse more than they allow
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
             self._out = [request.frame for request in self._waiting.values()]
             self._writer = writer
             self._flush()
