@@ -109,7 +109,7 @@ class Shapes:
         shape = self.kept.find(key, payload)
         if shape is not None:
             return shape
-        if not self.kept.worth_making:
+        if not self.kept.worth_making(key):
             return None
         try:
             decision = pb.Decision.FromString(payload)

@@ -84,9 +84,10 @@ class Questions:
         Args:
             question: as the log has it.
         """
-        if self._kept.knows(_key(tail), tail):  # of several that came together the first was enough
+        key = _key(tail)
+        if self._kept.knows(key, tail):  # of several that came together the first was enough
             return
-        if not self._kept.worth_making:
+        if not self._kept.worth_making(key):
             return
         decision = pb.Decision.FromString(question)
         found = find(question, decision, _LAST, {})
@@ -98,7 +99,7 @@ class Questions:
             return
         if shape.constant > SHAPE_BYTES:
             return
-        self._kept.keep(_key(tail), shape)
+        self._kept.keep(key, shape)
 
 
 def tail(request: api.RankRequest) -> bytes:

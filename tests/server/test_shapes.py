@@ -191,17 +191,37 @@ def test_a_name_is_no_place_for_a_number() -> None:
             assert bits(found) == bits(list(interactions(decision, {0: 1.0})))
 
 
-def test_what_comes_only_once_is_given_up_until_it_comes_again() -> None:
+@pytest.mark.parametrize(
+    ("name", "tried"),
+    [(lambda n: f"name {n:04}", 32), (lambda n: "name" + "x" * n, 256)],
+    ids=["of one length", "of all lengths"],
+)
+def test_what_comes_only_once_is_given_up_until_it_comes_again(
+    name: Callable[[int], str], tried: int
+) -> None:
     """Contexts whose names are ever new: hardly any more shapes are made, and what is read is right."""
     rng, known = random.Random(5), Shapes()
     for n in range(1_000):
         decision = drawn(rng, ["a", "b"])
-        decision.context.add(numeric_names=[f"name {n}"], numeric_values=[rng.random()])
+        decision.context.add(numeric_names=[name(n)], numeric_values=[rng.random()])
         found, _ = known.read(decision.SerializeToString(), {0: 1.0})
         assert bits(found) == bits(list(interactions(decision, {0: 1.0})))
-    assert known.kept.made == 256 + (1_000 - 256) // 256
+    assert known.kept.made == tried + (1_000 - tried) // 256
     same = drawn(rng, ["a", "b"]).SerializeToString()
     assert any(known.of(same) for _ in range(257)), "one in 256 is tried"
+
+
+def test_what_never_comes_again_does_not_live_on_what_does() -> None:
+    """Two kinds in turn. One comes again and again; of the other no more shapes are made, however useful the first one's is."""
+    rng, known = random.Random(8), Shapes()
+    same = drawn(rng, ["a", "b", "c"])
+    same.context.add(numeric_names=["a longer name"], numeric_values=[1.0])
+    for n in range(2_000):
+        assert known.of(same.SerializeToString()) or n == 0
+        other = drawn(rng, ["a", "b"])
+        other.context.add(numeric_names=[f"name {n:04}"], numeric_values=[rng.random()])
+        known.of(other.SerializeToString())
+    assert known.kept.made == 1 + 32 + (2_000 - 32) // 256
 
 
 def test_no_more_shapes_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
