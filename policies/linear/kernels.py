@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from policies.compiled import compiled
+from policies.linear.pairs import predict_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,29 @@ def kernels() -> Kernels:
 @cache
 def _compiled() -> Kernels | None:
     made = compiled(_LOOPS)
-    return None if made is None else Kernels(**made)
+    if made is None:
+        return None
+    single, pairs = made["predict"], made.pop("predict_pairs")
+
+    def predict(
+        inverse: Any,
+        theta: Any,
+        which: Any,
+        members: Any,
+        at: Any,
+        known: Any,
+        x: Any,
+        prior: Any,
+        mean: Any,
+        variance: Any,
+    ) -> None:
+        even = 0 if x.shape[2] * _SPARSE < theta.shape[1] else len(x) // 2 * 2
+        if even:
+            pairs(inverse, theta, which, members, at, known, x[:even], prior, mean[:even], variance[:even])  # fmt: skip
+        if even < len(x):
+            single(inverse, theta, which, members, at, known, x[even:], prior, mean[even:], variance[even:])  # fmt: skip
+
+    return Kernels(**(made | {"predict": predict}))
 
 
 def _bound(x: Any, prior: Any) -> None:
@@ -175,12 +198,11 @@ def _covariance(inverse: Any, at: Any, known: Any, x: Any, out: Any) -> None:
             out[k, m] += total
 
 
+_PREDICT = "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,:,::1], f8, f8[:,::1], f8[:,::1])"
 _LOOPS: dict[str, tuple[str, Callable[..., None]]] = {
     "bound": ("void(f8[:,::1], f8)", _bound),
-    "predict": (
-        "void(f8[:,:,::1], f8[:,::1], i8[::1], i8[::1], i8[:,::1], b1[:,::1], f8[:,:,::1], f8, f8[:,::1], f8[:,::1])",
-        _predict,
-    ),
+    "predict": (_PREDICT, _predict),
+    "predict_pairs": (_PREDICT, predict_pairs),
     "learn": ("void(f8[:,::1], f8[::1], i8[::1], f8[::1], f8, f8)", _learn),
     "covariance": ("void(f8[:,::1], i8[:,::1], b1[:,::1], f8[:,::1], f8[:,::1])", _covariance),
 }

@@ -40,11 +40,11 @@ def problem(seed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_predictions_are_the_same_bits(seed: int) -> None:
-    """Of two events together as of each alone."""
+    """Of several events together as of each alone."""
     p, answers = problem(seed), []
-    events = np.stack([p["x"], p["x"][::-1] * 1.5])
+    events = np.stack([p["x"], p["x"][::-1] * 1.5, p["x"] * 0.3])
     for chosen in BOTH:
-        for parts in ([events], [events[:1], events[1:]]):
+        for parts in ([events], [events[:2], events[2:]], [events[:1], events[1:2], events[2:]]):
             found = []
             for x in parts:
                 mean, variance = np.zeros((2, len(x), len(p["members"]) + 3))
@@ -53,7 +53,7 @@ def test_predictions_are_the_same_bits(seed: int) -> None:
             answers.append(np.concatenate(found, axis=1))
     assert len({answer.tobytes() for answer in answers}) == 1
     mean, variance = answers[0]
-    for e, (i, k) in itertools.product(range(2), enumerate(p["members"])):
+    for e, (i, k) in itertools.product(range(len(events)), enumerate(p["members"])):
         b, r = p["which"][i], i if len(p["x"]) > 1 else 0
         at, known, x = p["at"][r], p["known"][r], events[e, r]
         inside, square = np.where(known, x, 0.0), p["inverse"][b][np.ix_(at, at)]
