@@ -65,23 +65,12 @@ def _compiled() -> Kernels | None:
         return None
     single, pairs = made["predict"], made.pop("predict_pairs")
 
-    def predict(
-        inverse: Any,
-        theta: Any,
-        which: Any,
-        members: Any,
-        at: Any,
-        known: Any,
-        x: Any,
-        prior: Any,
-        mean: Any,
-        variance: Any,
-    ) -> None:
-        even = 0 if x.shape[2] * _SPARSE < theta.shape[1] else len(x) // 2 * 2
-        if even:
-            pairs(inverse, theta, which, members, at, known, x[:even], prior, mean[:even], variance[:even])  # fmt: skip
-        if even < len(x):
-            single(inverse, theta, which, members, at, known, x[even:], prior, mean[even:], variance[even:])  # fmt: skip
+    def predict(*asked: Any) -> None:
+        *of, x, prior, mean, variance = asked
+        even = 0 if x.shape[2] * _SPARSE < of[1].shape[1] else len(x) // 2 * 2
+        for loop, begin, end in ((pairs, 0, even), (single, even, len(x))):
+            if begin < end:
+                loop(*of, x[begin:end], prior, mean[begin:end], variance[begin:end])
 
     return Kernels(**(made | {"predict": predict}))
 
