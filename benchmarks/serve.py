@@ -165,7 +165,7 @@ def latency(report: Report, folder: Path, asked: argparse.Namespace) -> None:
 
 
 def two_workers(report: Report, folder: Path, asked: argparse.Namespace) -> None:
-    """One worker and two, in turn, under the same load, which is enough for two; and one echo and two, which share cores and caches as these do."""
+    """One worker and two, in turn, under the same load; and one echo and two, which share cores and caches as these do."""
     counts = [WORKERS_ACTIONS]
     with ExitStack() as stack:
         enter = stack.enter_context

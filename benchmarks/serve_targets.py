@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks import processor, serve_requests
@@ -97,36 +97,15 @@ class Unjournalled:
 
 @dataclass
 class Program:
-    """A server that is one process: the bare echo, a peer."""
+    """A server that is one process, or some that share a port: the bare echo, a peer."""
 
-    process: subprocess.Popen[str]
+    processes: Sequence[subprocess.Popen[str]]
     port: int
     name: str
-    roles: dict[int, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.roles = {self.process.pid: "worker"}
 
     def cpu(self) -> dict[str, float]:
-        return processor.seconds(self.process.pid, self.roles)
-
-    def settle(self, decisions: int) -> None:
-        pass
-
-
-@dataclass
-class Several:
-    """Programs that share a port."""
-
-    programs: list[Program]
-    name: str
-
-    @property
-    def port(self) -> int:
-        return self.programs[0].port
-
-    def cpu(self) -> dict[str, float]:
-        return {"worker": sum(program.cpu()["worker"] for program in self.programs)}
+        pids = [process.pid for process in self.processes]
+        return {"worker": sum(processor.seconds(pid, {pid: "worker"})["worker"] for pid in pids)}
 
     def settle(self, decisions: int) -> None:
         pass
@@ -175,23 +154,24 @@ def unjournalled(
 
 
 @contextmanager
-def started(name: str, command: Sequence[str], port: int) -> Iterator[Program]:
-    """A server of one process, which prints a line once it serves."""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
+def started(name: str, command: Sequence[str], port: int, processes: int = 1) -> Iterator[Program]:
+    """A server of one process, or of some that share the port; each prints a line once it serves."""
+    running: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
+        for _ in range(processes):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            running.append(stack.enter_context(process))
+            stack.callback(process.kill)
             assert process.stdout is not None
             if not process.stdout.readline():
                 raise RuntimeError(f"{name} did not start: {' '.join(command)}")
-            yield Program(process, port, name)
-        finally:
-            process.kill()
+        yield Program(running, port, name)
 
 
 @contextmanager
-def floor(reply_bytes: int, processes: int = 1) -> Iterator[Several]:
+def floor(reply_bytes: int, processes: int = 1) -> Iterator[Program]:
     """The echo, which answers with so many bytes."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.serve_floor", str(port), str(reply_bytes)]
-    with ExitStack() as stack:
-        programs = [stack.enter_context(started("echo", command, port)) for _ in range(processes)]
-        yield Several(programs, "echo")
+    with started("echo", command, port, processes) as target:
+        yield target

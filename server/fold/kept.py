@@ -74,27 +74,20 @@ class Kept(Generic[S]):
             if self._passed % _AGAIN:
                 return False
         self.made += 1
-        if alike is None:
-            if max(self.kept, len(self._by_key)) >= _SHAPES:
-                self._empty()
-            alike = self._by_key[key] = _Alike()
-        alike.made += 1
+        if max(self.kept, len(self._by_key)) >= _SHAPES:
+            self._by_key.clear()
+            self.kept = 0
+        self._by_key.setdefault(key, _Alike()).made += 1
         return True
 
     def keep(self, key: Hashable, shape: S) -> None:
-        """Keeps one that was worth making."""
-        if self.kept >= _SHAPES:
-            self._empty()
-        alike = self._by_key.setdefault(key, _Alike())
+        """Keeps one that was worth making, as was just asked."""
+        alike = self._by_key[key]
         if len(alike.shapes) == _ALIKE:
             alike.shapes.pop()
             self.kept -= 1
         alike.shapes.insert(0, shape)
         self.kept += 1
-
-    def _empty(self) -> None:
-        self._by_key.clear()
-        self.kept = 0
 
 
 def _pays(made: int, used: int, tried: int) -> bool:

@@ -310,14 +310,16 @@ def test_a_retry_is_told_from_another_question_by_what_the_log_has(
     make: Callable[[random.Random], api.RankRequest],
 ) -> None:
     rng, known, by = random.Random(2), Questions(), served()
-    first, other = make(rng), make(rng)
+    first, moved, other = make(rng), make(rng), api.RankRequest()
+    other.CopyFrom(first)
     other.defer_activation = not first.defer_activation
     _, record = decided(first, known, by)
     older = pb.Decision.FromString(record)
     older.request_hash = bytes(16)  # as servers wrote that are older than this comparison
     for known_here in (known, Questions()):
         for before in (record, older.SerializeToString()):
-            for asked, clashes in ((first, False), (other, True)):
+            # Another one of its kind has other numbers, unless the kind has none.
+            for asked, clashes in ((first, False), (moved, make is not nothing), (other, True)):
                 checked = check("", "default", asked, LIMITS, known_here)
                 checked.made_before(before)
                 assert checked.clashes is clashes
